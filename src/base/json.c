@@ -111,3 +111,56 @@ json_set_text (json_t *object, const char *key, const char *text, gsize length)
     }
     json_object_set_new (object, key, value);
 }
+
+void
+json_append_text (GString *out, const char *text, gsize length)
+{
+    if (!text) {
+        g_string_append_len (out, "null", 4);
+        return;
+    }
+    g_string_append_c (out, '"');
+    gsize start = 0;
+    for (gsize i = 0; i < length; i++) {
+        guchar c = text[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        g_string_append_len (out, text + start, i - start);
+        start = i + 1;
+        switch (c) {
+        case '"':
+            g_string_append_len (out, "\\\"", 2);
+            break;
+        case '\\':
+            g_string_append_len (out, "\\\\", 2);
+            break;
+        case '\n':
+            g_string_append_len (out, "\\n", 2);
+            break;
+        case '\r':
+            g_string_append_len (out, "\\r", 2);
+            break;
+        case '\t':
+            g_string_append_len (out, "\\t", 2);
+            break;
+        default:
+            g_string_append_printf (out, "\\u%04x", c);
+        }
+    }
+    g_string_append_len (out, text + start, length - start);
+    g_string_append_c (out, '"');
+}
+
+void
+json_append_string (GString *out, const char *text)
+{
+    json_append_text (out, text, text ? strlen (text) : 0);
+}
+
+void
+json_append_value (GString *out, const json_t *value)
+{
+    gsize length = 0;
+    g_autofree char *text = json_print (value, &length);
+    g_string_append_len (out, text, length);
+}

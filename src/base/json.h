@@ -30,3 +30,11 @@ gboolean json_peek_bool (const json_t *object, const char *key, gboolean fallbac
 
 /* Sets @key to a string of @length bytes that may hold NUL; bytes that are not UTF-8 become U+FFFD. */
 void json_set_text (json_t *object, const char *key, const char *text, gsize length);
+
+/* Appends @text, @length bytes of valid UTF-8, as a JSON string with its quotes: for events printed once per token, where a tree
+ * would cost more than the text.  @text NULL appends null. */
+void json_append_text (GString *out, const char *text, gsize length);
+/* The same for a C string. */
+void json_append_string (GString *out, const char *text);
+/* Appends json_print's form of any value. */
+void json_append_value (GString *out, const json_t *value);

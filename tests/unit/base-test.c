@@ -66,6 +66,22 @@ test_ids_keep_to_their_alphabet (void)
     }
 }
 
+static void
+test_json_append_escapes_like_print (void)
+{
+    const char text[] = "a\"b\\c\n\r\t\x01\x1f\x7f/ \xF0\x9F\x98\x80\0z";
+    g_autoptr (json_t) value = json_stringn (text, sizeof text - 1);
+    g_autoptr (GString) out = g_string_new ("x");
+    json_append_text (out, text, sizeof text - 1);
+    g_assert_cmpstr (out->str, ==, "x\"a\\\"b\\\\c\\n\\r\\t\\u0001\\u001f\x7f/ \xF0\x9F\x98\x80\\u0000z\"");
+    g_autoptr (json_t) back = json_parse (out->str + 1, out->len - 1, NULL);
+    g_assert_true (json_equal (back, value));
+    g_string_truncate (out, 0);
+    json_append_string (out, NULL);
+    json_append_value (out, value);
+    g_assert_true (g_str_has_prefix (out->str, "null\"a"));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -75,6 +91,7 @@ main (int argc, char **argv)
     g_test_add_func ("/json/brackets-in-strings", test_json_brackets_in_strings_are_no_depth);
     g_test_add_func ("/json/bom", test_json_skips_a_bom);
     g_test_add_func ("/json/round-trip", test_json_prints_what_it_read);
+    g_test_add_func ("/json/append", test_json_append_escapes_like_print);
     g_test_add_func ("/ids/alphabet", test_ids_keep_to_their_alphabet);
     return g_test_run ();
 }
