@@ -1,6 +1,7 @@
 // The harness itself: it must see what the checkers report, and what outlives a test.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { makeHome, programsIn, runProgram, until } from './lib/daemon.mjs';
@@ -25,9 +26,10 @@ test('a program that outlives its test is found by its home, and ended', async (
     const home = makeHome({ models: 'none' });
     copyFileSync('/bin/sleep', home.file('lmsd'));
     const child = spawn(home.file('lmsd'), ['600'], { env: home.env, stdio: 'ignore' });
+    const exit = once(child, 'exit');
     await until(() => programsIn(home.home).length === 1, 'it runs');
     await home.end();
-    assert.equal(child.signalCode, 'SIGTERM');
+    assert.deepEqual(await exit, [null, 'SIGTERM']);
     assert.deepEqual(programsIn(home.home), []);
 });
 
