@@ -123,6 +123,9 @@ typedef struct {
     int n_prompt, n_ctx; /* with CHAT_FAIL_CONTEXT */
 } ChatFailure;
 
+/* Reads the payload of a FAIL frame; the strings are lent by @payload. */
+void chat_failure_read (ChatFailure *failure, const json_t *payload);
+
 #define CHAT_ERROR (chat_error_quark ()) /* codes: ChatFailKind */
 GQuark chat_error_quark (void);
 

@@ -143,11 +143,11 @@ take_done (ChatReader *reader, const json_t *payload, ChatEventFunc func, gpoint
     func (&(ChatEvent){ .type = CHAT_DONE, .result = &result }, data);
 }
 
-static void
-take_failure (ChatReader *reader, const json_t *payload, ChatEventFunc func, gpointer data)
+void
+chat_failure_read (ChatFailure *failure, const json_t *payload)
 {
     const char *kind = json_peek_string (payload, "kind"), *message = json_peek_string (payload, "message");
-    ChatFailure failure = {
+    *failure = (ChatFailure){
         .kind = CHAT_FAIL_ENGINE,
         .message = (char *) (message ? message : "The engine failed without a reason."),
         .param = (char *) json_peek_string (payload, "param"),
@@ -156,7 +156,14 @@ take_failure (ChatReader *reader, const json_t *payload, ChatEventFunc func, gpo
     };
     for (guint i = 0; i < G_N_ELEMENTS (failures); i++)
         if (g_strcmp0 (kind, failures[i].name) == 0)
-            failure.kind = failures[i].kind;
+            failure->kind = failures[i].kind;
+}
+
+static void
+take_failure (ChatReader *reader, const json_t *payload, ChatEventFunc func, gpointer data)
+{
+    ChatFailure failure;
+    chat_failure_read (&failure, payload);
     reader->ended = TRUE;
     func (&(ChatEvent){ .type = CHAT_FAILED, .failure = &failure }, data);
 }

@@ -32,7 +32,12 @@ typedef struct {
         *fields; /* the KVConfig fields that asked for it, [{"key","value"}], kept for getLoadConfig; or NULL */
 } InstanceConfig;
 
-typedef enum { INSTANCE_LOADING, INSTANCE_READY, INSTANCE_LEAVING } InstanceState;
+typedef enum {
+    INSTANCE_LOADING,
+    INSTANCE_READY,
+    INSTANCE_DOWN,    /* its engine died: the next request starts it again, with the same identifier and reference */
+    INSTANCE_LEAVING, /* unloaded, its engine is on the way out */
+} InstanceState;
 typedef enum {
     INSTANCE_IDLE,
     INSTANCE_PROCESSING_PROMPT,
@@ -57,7 +62,7 @@ typedef struct {
     const json_t *ready; /* the engine's READY, or NULL while loading */
 } Instance;
 
-/* const Instance *, sorted by identifier, the leaving ones left out; lent. */
+/* const Instance *, sorted by identifier, only those that are loading or ready; lent until the next return to the loop. */
 const GPtrArray *instances_list (Instances *instances);
 const Instance *instances_by_identifier (Instances *instances, const char *identifier);
 const Instance *instances_by_reference (Instances *instances, const char *reference);
