@@ -1,7 +1,7 @@
 // run.mjs: runs every test program, counts, and says so on the last line: "N passed, N failed".
 //
 // Unit: the programs that meson knows (suite "unit"), which print TAP.  End to end: tests/e2e/*.test.mjs under node:test, two files at
-// a time; files named *.alone.test.mjs (they take well-known ports) one after the other at the end.
+// a time; files named *.alone.test.mjs (they take well-known ports) one after the other at the end.  Lint, when asked for, is one test.
 // The count is honest: a crash, a time-out, a bail-out, a plan that does not match, a file or program without a test are failures too.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -87,6 +87,12 @@ async function unit(wanted) {
     await Promise.all(Array.from({ length: AT_ONCE }, next));
 }
 
+function lint() {
+    const { status, stdout, stderr } = spawnSync(join(root, 'dev'), ['lint'], { encoding: 'utf8' });
+    if (status === 0) pass('lint');
+    else fail('lint', (stdout + stderr).slice(-8000));
+}
+
 // --- end to end -------------------------------------------------------------------------------------------------------------------
 
 function describe(error) {
@@ -125,11 +131,12 @@ async function endToEnd(files, concurrency) {
 // ----------------------------------------------------------------------------------------------------------------------------------
 
 const words = process.argv.slice(2);
-const kinds = words.filter((word) => word === 'unit' || word === 'e2e');
+const kinds = words.filter((word) => ['unit', 'e2e', 'lint'].includes(word));
 const names = words.filter((word) => !kinds.includes(word));
 const wanted = (name) => names.length === 0 || names.some((word) => name.includes(word));
-const asked = (kind) => kinds.length === 0 || kinds.includes(kind);
+const asked = (kind) => (kinds.length === 0 ? kind !== 'lint' : kinds.includes(kind));
 
+if (asked('lint')) lint();
 if (asked('unit')) await unit(wanted);
 if (asked('e2e')) {
     const folder = join(root, 'tests/e2e');
