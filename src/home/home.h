@@ -19,6 +19,9 @@ char *home_file (const char *relative);
  * parse is renamed to NAME.corrupt-<unix time> and logged, then as missing. */
 json_t *home_read_json (const char *path, gsize max_bytes, GError **error);
 
+/* The same, but what parses and is no object (`[]`, `5`) counts as broken too. */
+json_t *home_read_object (const char *path, gsize max_bytes, GError **error);
+
 /* Reads, but leaves a broken file alone: for files of the official application, and for `lms`. */
 json_t *home_peek_json (const char *path, gsize max_bytes);
 
