@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct ChatReader {
-    gint64 open_call; /* index of the call whose arguments are coming, or -1 */
+    gint64 open_call; /* index of the call whose arguments are coming, 0 to G_MAXUINT, or -1 */
     gboolean ended;
 };
 
@@ -99,7 +99,8 @@ take_call_delta (ChatReader *reader, const json_t *delta, int *n_tokens, ChatEve
     }
 }
 
-static void
+/* FALSE: a call has no index, or one that no engine of ours gives. */
+static gboolean
 take_deltas (ChatReader *reader, const json_t *payload, ChatEventFunc func, gpointer data)
 {
     int n_tokens = json_peek_int (payload, "tokens", 0);
@@ -107,6 +108,9 @@ take_deltas (ChatReader *reader, const json_t *payload, ChatEventFunc func, gpoi
     json_t *delta;
     json_array_foreach (json_object_get (payload, "deltas"), i, delta) {
         if (json_object_get (delta, "call")) {
+            gint64 index = json_peek_int (delta, "call", -1);
+            if (index < 0 || index > G_MAXUINT)
+                return FALSE;
             take_call_delta (reader, delta, &n_tokens, func, data);
             continue;
         }
@@ -117,6 +121,7 @@ take_deltas (ChatReader *reader, const json_t *payload, ChatEventFunc func, gpoi
     const json_t *logprobs = json_object_get (payload, "logprobs");
     if (json_array_size (logprobs) > 0)
         func (&(ChatEvent){ .type = CHAT_LOGPROBS, .logprobs = logprobs }, data);
+    return TRUE;
 }
 
 static void
@@ -168,6 +173,14 @@ take_failure (ChatReader *reader, const json_t *payload, ChatEventFunc func, gpo
     func (&(ChatEvent){ .type = CHAT_FAILED, .failure = &failure }, data);
 }
 
+static void
+fail_contract (ChatReader *reader, const char *what, guint link_type, ChatEventFunc func, gpointer data)
+{
+    g_autofree char *message = g_strdup_printf ("The engine sent %s%s for a job.", what, link_type_name (link_type));
+    g_autoptr (json_t) failure = json_pack ("{s:s, s:s}", "kind", "internal", "message", message);
+    take_failure (reader, failure, func, data);
+}
+
 gboolean
 chat_reader_take (ChatReader *reader, guint link_type, const json_t *payload, ChatEventFunc func, gpointer data)
 {
@@ -191,7 +204,8 @@ chat_reader_take (ChatReader *reader, guint link_type, const json_t *payload, Ch
               data);
         break;
     case LINK_DELTA:
-        take_deltas (reader, payload, func, data);
+        if (!take_deltas (reader, payload, func, data))
+            fail_contract (reader, "a broken ", link_type, func, data);
         break;
     case LINK_DONE:
         take_done (reader, payload, func, data);
@@ -199,11 +213,8 @@ chat_reader_take (ChatReader *reader, guint link_type, const json_t *payload, Ch
     case LINK_FAIL:
         take_failure (reader, payload, func, data);
         break;
-    default: {
-        g_autofree char *message = g_strdup_printf ("The engine sent %s for a job.", link_type_name (link_type));
-        g_autoptr (json_t) failure = json_pack ("{s:s, s:s}", "kind", "internal", "message", message);
-        take_failure (reader, failure, func, data);
-    }
+    default:
+        fail_contract (reader, "", link_type, func, data);
     }
     return reader->ended;
 }

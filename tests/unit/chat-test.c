@@ -56,6 +56,20 @@ test_nothing_follows_the_last_event (void)
 }
 
 static void
+test_a_call_without_an_index_fails_the_job (void)
+{
+    static const char *const broken[] = { "-1", "4294967296", "\"x\"", "null" };
+    for (guint i = 0; i < G_N_ELEMENTS (broken); i++) {
+        g_autoptr (ChatReader) reader = chat_reader_new ();
+        g_autoptr (ChatFold) reply = chat_fold_new ();
+        g_autofree char *delta = g_strdup_printf ("{\"deltas\":[{\"call\":%s,\"name\":\"f\"}]}", broken[i]);
+        g_assert_true (take (reader, LINK_DELTA, delta, reply));
+        g_assert_false (reply->done);
+        g_assert_cmpuint (reply->calls->len, ==, 0);
+    }
+}
+
+static void
 test_a_foreign_frame_fails_the_job (void)
 {
     g_autoptr (ChatReader) reader = chat_reader_new ();
@@ -82,6 +96,7 @@ main (int argc, char **argv)
     g_test_init (&argc, &argv, NULL);
     g_test_add_func ("/chat/reply", test_text_reasoning_and_two_calls);
     g_test_add_func ("/chat/last-event", test_nothing_follows_the_last_event);
+    g_test_add_func ("/chat/a-call-without-an-index-fails-the-job", test_a_call_without_an_index_fails_the_job);
     g_test_add_func ("/chat/foreign-frame", test_a_foreign_frame_fails_the_job);
     g_test_add_func ("/chat/seed", test_seed_is_folded);
     return g_test_run ();
