@@ -8,6 +8,9 @@
 #include "models/models.h"
 #include "net/http.h"
 
+/* The level of LM Studio that we stand for in probes and in system.version (sdk.md 1.2); ATELIER_VERSION, our own, comes from meson. */
+#define API_LMS_LEVEL "0.4.20"
+
 /* What the daemon does for clients that may ask it to (sdk.md 6.4). */
 typedef struct {
     /* Opens (or moves) the HTTP server.  @port 0 takes a free one, -1 the last used one; @done gets NULL when the port is open. */
