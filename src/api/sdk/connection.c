@@ -1,0 +1,529 @@
+/* connection.c: one client's connection to one namespace: who it is, and from frames to calls (spec: sdk.md 2.2 to 3.6).
+ *
+ *   new ──auth frame──▶ authenticated ──rpcCall, channelCreate──▶ open calls, by kind and id
+ *    └──10 s without──▶ refused, closed
+ *
+ * Knows nothing of WebSockets: text comes in by sdk_connection_take and goes out through the carrier. */
+#include "api/sdk/sdk.h"
+
+#include "api/sdk/types.h"
+#include "home/log.h"
+
+#include <string.h>
+
+#define AUTH_TIMEOUT_MS   10000
+#define MAX_OPEN_CALLS    1024 /* of one connection */
+#define MAX_OUR_WARNINGS  64   /* to one connection, so that a flood of garbage is not answered by a flood */
+#define MAX_IDENTITY      256  /* characters of identifier and passkey */
+#define MAX_WARNING_SHOWN 1024 /* bytes of a client's warning in our log */
+
+struct SdkConnection {
+    ApiListener *listener;
+    SdkSpace space;
+    const SdkCarrier *carrier;
+    gpointer carrier_data;
+    gboolean authenticated, privileged, refused;
+    guint auth_timer;
+    char *identifier, *passkey;
+    GHashTable *calls; /* SdkCall, owned, by its own kind and id */
+    guint client_warnings, our_warnings;
+};
+
+struct SdkCall {
+    SdkConnection *connection; /* NULL: ended */
+    const SdkEndpoint *endpoint;
+    gint64 id;
+    gpointer state;
+    GDestroyNotify let_go;
+};
+
+/* ---- calls ---------------------------------------------------------------------------------------------------------------- */
+
+static guint
+call_hash (gconstpointer key)
+{
+    const SdkCall *call = key;
+    return g_int64_hash (&call->id) ^ call->endpoint->kind;
+}
+
+static gboolean
+call_equal (gconstpointer one, gconstpointer other)
+{
+    const SdkCall *a = one, *b = other;
+    return a->id == b->id && a->endpoint->kind == b->endpoint->kind;
+}
+
+SdkCall *
+sdk_call_ref (SdkCall *call)
+{
+    return g_rc_box_acquire (call);
+}
+
+void
+sdk_call_unref (SdkCall *call)
+{
+    g_rc_box_release (call);
+}
+
+/* The end of a call, whichever way it came. */
+static void
+call_end (SdkCall *call)
+{
+    g_autoptr (SdkCall) keep = sdk_call_ref (call);
+    SdkConnection *connection = g_steal_pointer (&call->connection);
+    GDestroyNotify let_go = g_steal_pointer (&call->let_go);
+    if (let_go)
+        let_go (g_steal_pointer (&call->state));
+    g_hash_table_remove (connection->calls, keep);
+}
+
+gboolean
+sdk_call_is_open (const SdkCall *call)
+{
+    return call->connection != NULL;
+}
+
+Api *
+sdk_call_api (const SdkCall *call)
+{
+    return call->connection->listener->api;
+}
+
+SdkSpace
+sdk_call_space (const SdkCall *call)
+{
+    return call->connection->space;
+}
+
+SdkConnection *
+sdk_call_connection (const SdkCall *call)
+{
+    return call->connection;
+}
+
+ModelType
+sdk_call_model_type (const SdkCall *call)
+{
+    return sdk_call_space (call) == SDK_EMBEDDING ? MODEL_EMBEDDING : MODEL_LLM;
+}
+
+void
+sdk_call_set_state (SdkCall *call, gpointer state, GDestroyNotify let_go)
+{
+    call->state = state;
+    call->let_go = let_go;
+}
+
+gpointer
+sdk_call_state (const SdkCall *call)
+{
+    return call->state;
+}
+
+/* ---- sending -------------------------------------------------------------------------------------------------------------- */
+
+/* Takes @frame. */
+static gboolean
+send_frame (SdkConnection *connection, json_t *frame)
+{
+    gsize length;
+    g_autofree char *text = json_print (frame, &length);
+    json_decref (frame);
+    return connection->carrier->send (connection->carrier_data, text, length);
+}
+
+/* A client drops an answer that it can't parse and waits for ever (sdk.md 3.4), so builds with checks stop at the first such slip. */
+static void
+check_outgoing (const SdkCall *call, const Shape *shape, const json_t *value, const char *what)
+{
+#ifdef SDK_CHECK_OUTPUT
+    g_autofree char *complaint = shape   ? shape_complain (shape, value, what)
+                                 : value ? g_strdup ("must be absent")
+                                         : NULL;
+    if (complaint) {
+        g_autofree char *text = json_print (value, NULL);
+        g_error ("SDK endpoint %s sends what no client can read: %s: %s", call->endpoint->name, complaint, text);
+    }
+#endif
+}
+
+void
+sdk_call_result (SdkCall *call, json_t *result)
+{
+    if (!sdk_call_is_open (call)) {
+        json_decref (result);
+        return;
+    }
+    if (result || !call->endpoint->may_lack_result)
+        check_outgoing (call, call->endpoint->result, result, "result");
+    json_t *frame =
+        json_pack ("{s:s, s:I, s:o*}", "type", "rpcResult", "callId", (json_int_t) call->id, "result", result);
+    send_frame (call->connection, frame);
+    call_end (call);
+}
+
+static json_t *
+error_frame (SdkKind kind, gint64 id, json_t *error)
+{
+    return json_pack ("{s:s, s:I, s:o}", "type", kind == SDK_RPC ? "rpcError" : "channelError",
+                      kind == SDK_RPC ? "callId" : "channelId", (json_int_t) id, "error", error);
+}
+
+void
+sdk_call_fail (SdkCall *call, json_t *error)
+{
+    if (!sdk_call_is_open (call)) {
+        json_decref (error);
+        return;
+    }
+    check_outgoing (call, &sdk_shape_error, error, "error");
+    send_frame (call->connection, error_frame (call->endpoint->kind, call->id, error));
+    call_end (call);
+}
+
+gboolean
+sdk_call_send (SdkCall *call, json_t *message)
+{
+    if (!sdk_call_is_open (call)) {
+        json_decref (message);
+        return TRUE;
+    }
+    check_outgoing (call, call->endpoint->to_client, message, "message");
+    return send_frame (call->connection, json_pack ("{s:s, s:I, s:o}", "type", "channelSend", "channelId",
+                                                    (json_int_t) call->id, "message", message));
+}
+
+void
+sdk_call_close (SdkCall *call)
+{
+    if (!sdk_call_is_open (call))
+        return;
+    send_frame (call->connection, json_pack ("{s:s, s:I}", "type", "channelClose", "channelId", (json_int_t) call->id));
+    call_end (call);
+}
+
+G_GNUC_PRINTF (3, 4) static void warn_client (SdkConnection *connection, const char *kind, const char *format, ...)
+{
+    if (connection->our_warnings++ >= MAX_OUR_WARNINGS)
+        return;
+    va_list args;
+    va_start (args, format);
+    g_autofree char *text = g_strdup_vprintf (format, args);
+    va_end (args);
+    log_line (LOG_DEBUG, NULL, "SDK client on %s: %s", sdk_space_name (connection->space), text);
+    g_autofree char *valid = g_utf8_make_valid (text, -1);
+    send_frame (connection,
+                json_pack ("{s:s, s:s, s:s}", "type", "communicationWarning", "warning", valid, "kind", kind));
+}
+
+/* ---- who it is (sdk.md 2.2, 2.3) ------------------------------------------------------------------------------------------- */
+
+static gboolean
+refuse_late_client (gpointer data)
+{
+    SdkConnection *connection = data;
+    connection->auth_timer = 0;
+    connection->refused = TRUE;
+    send_frame (connection, json_pack ("{s:b, s:s}", "success", FALSE, "error", "Authentication timed out"));
+    connection->carrier->close (connection->carrier_data, 1008, "authentication timed out");
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean
+is_identity (const json_t *value)
+{
+    const char *text = json_string_value (value);
+    return text && g_utf8_strlen (text, -1) <= MAX_IDENTITY;
+}
+
+static gboolean
+has_lms_key (const SdkConnection *connection)
+{
+    const char *key = connection->listener->api->key;
+    return !connection->listener->rest && g_strcmp0 (connection->identifier, "lms-cli") == 0 && key && *key &&
+           g_str_has_suffix (connection->passkey, key);
+}
+
+static void
+take_auth (SdkConnection *connection, const json_t *frame)
+{
+    const json_t *identifier = json_object_get (frame, "clientIdentifier");
+    const json_t *passkey = json_object_get (frame, "clientPasskey");
+    if (json_peek_int (frame, "authVersion", 0) != 1 || !is_identity (identifier) || !is_identity (passkey))
+        return; /* not an auth message: the timer goes on */
+
+    connection->identifier = g_strdup (json_string_value (identifier));
+    connection->passkey = g_strdup (json_string_value (passkey));
+    connection->privileged = has_lms_key (connection);
+    g_clear_handle_id (&connection->auth_timer, g_source_remove);
+    if (settings_get (connection->listener->api->settings)->require_auth && !connection->privileged) {
+        connection->refused = TRUE;
+        send_frame (connection,
+                    json_pack ("{s:b, s:s}", "success", FALSE, "error",
+                               "This server requires an API token, and this client gave none that is valid"));
+        connection->carrier->close (connection->carrier_data, 1008, "not authenticated");
+        return;
+    }
+    connection->authenticated = TRUE;
+    send_frame (connection, json_pack ("{s:b}", "success", TRUE));
+}
+
+/* ---- frames (sdk.md 3.1) -------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *type, *id, *parameter, *title;
+    const char *unknown, *bad_parameter, *busy;
+} kinds[] = {
+    [SDK_RPC] = { "rpcCall", "callId", "parameter", "rpc", "rpcEndpointUnknown", "rpcParameterTypeError", "unknown" },
+    [SDK_CHANNEL] = { "channelCreate", "channelId", "creationParameter", "channel", "channelEndpointUnknown",
+                      "channelCreationParameterTypeError", "channelAlreadyOpen" },
+};
+
+static gboolean
+read_id (const json_t *frame, const char *member, gint64 *id)
+{
+    return (*id = json_peek_int (frame, member, -1)) >= 0;
+}
+
+/* An answer for an id that has become no call. */
+static void
+refuse_call (SdkConnection *connection, SdkKind kind, gint64 id, json_t *error)
+{
+    send_frame (connection, error_frame (kind, id, error));
+}
+
+static void
+take_call (SdkConnection *connection, SdkKind kind, const json_t *frame)
+{
+    gint64 id;
+    const char *name = json_peek_string (frame, "endpoint");
+    if (!read_id (frame, kinds[kind].id, &id) || !name) {
+        warn_client (connection, "unknown", "Received %s without endpoint or %s", kinds[kind].type, kinds[kind].id);
+        return;
+    }
+    const SdkEndpoint *endpoint = sdk_endpoint_find (connection->space, kind, name);
+    if (!endpoint) {
+        warn_client (connection, kinds[kind].unknown, "Received %s for unknown endpoint, endpoint = %.200s",
+                     kinds[kind].type, name);
+        g_autofree char *title = g_strdup_printf ("Unknown endpoint \"%.200s\"", name);
+        refuse_call (connection, kind, id, sdk_error (title));
+        return;
+    }
+    if (!endpoint->call) {
+        g_autofree char *title = g_strdup_printf ("%s is not available in this server", name);
+        refuse_call (connection, kind, id, sdk_error (title));
+        return;
+    }
+
+    SdkCall probe = { .endpoint = endpoint, .id = id };
+    if (g_hash_table_contains (connection->calls, &probe)) {
+        /* An error for this id would end the call that has it. */
+        warn_client (connection, kinds[kind].busy, "The %s id %" G_GINT64_FORMAT " is in use", kinds[kind].title, id);
+        return;
+    }
+    if (g_hash_table_size (connection->calls) >= MAX_OPEN_CALLS) {
+        refuse_call (connection, kind, id, sdk_error ("Too many calls are open on this connection"));
+        return;
+    }
+
+    const json_t *parameter = json_object_get (frame, kinds[kind].parameter);
+    if (endpoint->parameter) {
+        const Shape shape = { .type = SHAPE_OBJECT, .members = endpoint->parameter };
+        g_autofree char *complaint = shape_complain (&shape, parameter, kinds[kind].parameter);
+        if (complaint) {
+            warn_client (connection, kinds[kind].bad_parameter, "Received %s %s with a bad parameter: %s",
+                         kinds[kind].type, name, complaint);
+            g_autofree char *title = g_strdup_printf ("Invalid parameter for \"%s\": %s", name, complaint);
+            refuse_call (connection, kind, id, sdk_error (title));
+            return;
+        }
+    }
+
+    SdkCall *call = g_rc_box_new0 (SdkCall);
+    call->connection = connection;
+    call->endpoint = endpoint;
+    call->id = id;
+    g_hash_table_add (connection->calls, call);
+    g_autoptr (SdkCall) keep = sdk_call_ref (call); /* it may end before its handler returns */
+    endpoint->call (keep, parameter);
+}
+
+static void
+take_rpc_call (SdkConnection *connection, const json_t *frame)
+{
+    take_call (connection, SDK_RPC, frame);
+}
+
+static void
+take_channel_create (SdkConnection *connection, const json_t *frame)
+{
+    take_call (connection, SDK_CHANNEL, frame);
+}
+
+static void
+take_channel_send (SdkConnection *connection, const json_t *frame)
+{
+    gint64 id, ack;
+    static const SdkEndpoint any_channel = { .kind = SDK_CHANNEL };
+    if (!read_id (frame, "channelId", &id))
+        return;
+    if (read_id (frame, "ackId", &ack))
+        send_frame (connection, json_pack ("{s:s, s:I, s:I}", "type", "channelAck", "channelId", (json_int_t) id,
+                                           "ackId", (json_int_t) ack));
+    SdkCall probe = { .endpoint = &any_channel, .id = id };
+    SdkCall *call = g_hash_table_lookup (connection->calls, &probe);
+    if (!call)
+        return; /* its cancel crossed our close */
+
+    const json_t *message = json_object_get (frame, "message");
+    const SdkEndpoint *endpoint = call->endpoint;
+    if (!endpoint->from_client)
+        return;
+    const Shape shape = { .type = SHAPE_TAGGED, .variants = endpoint->from_client };
+    g_autofree char *complaint = shape_complain (&shape, message, "message");
+    if (complaint) {
+        warn_client (connection, "channelMessageTypeError", "Received a message for channel %s that does not fit: %s",
+                     endpoint->name, complaint);
+        return;
+    }
+    g_autoptr (SdkCall) keep = sdk_call_ref (call);
+    endpoint->message (keep, json_peek_string (message, "type"), message);
+}
+
+static void
+take_signal (SdkConnection *connection, const json_t *frame)
+{
+    const char *type = json_peek_string (frame, "type"), *name = json_peek_string (frame, "endpoint");
+    gboolean writable = g_str_has_prefix (type, "writable");
+    warn_client (connection, writable ? "writableSignalEndpointUnknown" : "signalEndpointUnknown",
+                 "Received %s for unknown endpoint, endpoint = %.200s", type, name ? name : "");
+}
+
+static void
+take_keep_alive (SdkConnection *connection, const json_t *frame)
+{
+    send_frame (connection, json_pack ("{s:s}", "type", "keepAliveAck"));
+}
+
+/* Never answered: two sides that warn each other would not stop. */
+static void
+take_warning (SdkConnection *connection, const json_t *frame)
+{
+    const char *warning = json_peek_string (frame, "warning");
+    connection->client_warnings++;
+    log_line (LOG_WARN, NULL, "SDK client %.64s on %s could not read what it got (communicationWarning %u): %.*s",
+              connection->identifier, sdk_space_name (connection->space), connection->client_warnings,
+              MAX_WARNING_SHOWN, warning ? warning : "");
+}
+
+static void
+take_nothing (SdkConnection *connection, const json_t *frame)
+{
+}
+
+static const struct {
+    const char *type;
+    void (*take) (SdkConnection *connection, const json_t *frame);
+} frames[] = {
+    { "rpcCall", take_rpc_call },
+    { "channelCreate", take_channel_create },
+    { "channelSend", take_channel_send },
+    { "channelAck", take_nothing },
+    { "keepAlive", take_keep_alive },
+    { "communicationWarning", take_warning },
+    { "signalSubscribe", take_signal },
+    { "signalUnsubscribe", take_nothing },
+    { "writableSignalSubscribe", take_signal },
+    { "writableSignalUnsubscribe", take_nothing },
+    { "writableSignalUpdate", take_nothing },
+};
+
+static void
+take_frame (SdkConnection *connection, const json_t *frame)
+{
+    const char *type = json_peek_string (frame, "type");
+    for (guint i = 0; type && i < G_N_ELEMENTS (frames); i++)
+        if (strcmp (frames[i].type, type) == 0) {
+            frames[i].take (connection, frame);
+            return;
+        }
+    warn_client (connection, "unknown", "Received a frame of unknown type %.64s", type ? type : "(none)");
+}
+
+void
+sdk_connection_take (SdkConnection *connection, const char *text, gsize length)
+{
+    if (connection->refused)
+        return;
+    g_autoptr (GError) error = NULL;
+    g_autoptr (json_t) frame = json_parse (text, length, &error);
+    if (!connection->authenticated)
+        take_auth (connection, frame);
+    else if (!frame)
+        warn_client (connection, "unknown", "Received a frame that is not JSON: %s", error->message);
+    else
+        take_frame (connection, frame);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------------------- */
+
+SdkConnection *
+sdk_connection_new (ApiListener *listener, SdkSpace space, const SdkCarrier *carrier, gpointer carrier_data)
+{
+    SdkConnection *connection = g_new0 (SdkConnection, 1);
+    connection->listener = listener;
+    connection->space = space;
+    connection->carrier = carrier;
+    connection->carrier_data = carrier_data;
+    connection->calls = g_hash_table_new_full (call_hash, call_equal, (GDestroyNotify) sdk_call_unref, NULL);
+    connection->auth_timer = g_timeout_add (AUTH_TIMEOUT_MS, refuse_late_client, connection);
+    return connection;
+}
+
+void
+sdk_connection_drained (SdkConnection *connection)
+{
+    g_autoptr (GPtrArray) calls = g_ptr_array_new_with_free_func ((GDestroyNotify) sdk_call_unref);
+    GHashTableIter iter;
+    gpointer key;
+    g_hash_table_iter_init (&iter, connection->calls);
+    while (g_hash_table_iter_next (&iter, &key, NULL))
+        g_ptr_array_add (calls, sdk_call_ref (key));
+    for (guint i = 0; i < calls->len; i++) {
+        SdkCall *call = g_ptr_array_index (calls, i);
+        if (sdk_call_is_open (call) && call->endpoint->drained)
+            call->endpoint->drained (call);
+    }
+}
+
+void
+sdk_connection_free (SdkConnection *connection)
+{
+    GHashTableIter iter;
+    gpointer call;
+    while (g_hash_table_iter_init (&iter, connection->calls), g_hash_table_iter_next (&iter, &call, NULL))
+        call_end (call);
+    g_hash_table_unref (connection->calls);
+    g_clear_handle_id (&connection->auth_timer, g_source_remove);
+    g_free (connection->identifier);
+    g_free (connection->passkey);
+    g_free (connection);
+}
+
+const ApiListener *
+sdk_connection_listener (const SdkConnection *connection)
+{
+    return connection->listener;
+}
+
+guint
+sdk_connection_warnings (const SdkConnection *connection)
+{
+    return connection->client_warnings;
+}
+
+gboolean
+sdk_connection_is_privileged (const SdkConnection *connection)
+{
+    return connection->privileged;
+}
