@@ -81,7 +81,10 @@ char *lb_template_info (const char *template_text, const char *bos, const char *
  *   "mirostat" 0 | 1 | 2, "mirostat_tau" 5, "mirostat_eta" 0.1
  *   "logit_bias"  [[token id, bias]..]: -100 and less bans, 100 and more forces; ids outside the vocabulary are an error
  *
- * @kind, when not NULL, is set on failure to a static word for the FAIL frame: "invalid", "template", "grammar" or "internal". */
+ * "n_ctx", int: the context's size, so that a text which cannot fit by far is refused before it is tokenised
+ *
+ * @kind, when not NULL, is set on failure to a static word for the FAIL frame: "invalid", "template", "grammar", "context" or
+ * "internal". */
 LbTurn *lb_turn_new (const LbChat *chat, const char *request_json, char **err, const char **kind);
 void lb_turn_free (LbTurn *turn);
 
