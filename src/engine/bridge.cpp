@@ -18,7 +18,6 @@
 #include <cmath>
 #include <cstring>
 #include <mutex>
-#include <regex>
 #include <sys/random.h>
 
 using json = common_json;
@@ -52,23 +51,23 @@ static std::mutex log_lock;
 static std::string log_error;
 
 static void
-keep_error_line (ggml_log_level level, const char *text, void *)
+keep_error (ggml_log_level level, const char *text, void *)
 {
     if (level != GGML_LOG_LEVEL_ERROR || !text)
         return;
-    std::string line (text, strnlen (text, 2000));
+    std::string line (text, strnlen (text, 500));
     while (!line.empty () && strchr ("\r\n ", line.back ()))
         line.pop_back ();
     std::lock_guard<std::mutex> hold (log_lock);
-    if (!line.empty ())
-        log_error = line;
+    if (!line.empty () && log_error.size () < 500)
+        log_error += (log_error.empty () ? "" : "; ") + line;
 }
 
 void
 lb_init (void)
 {
     common_log_set_verbosity_thold (0);
-    llama_log_set (keep_error_line, nullptr);
+    llama_log_set (keep_error, nullptr);
 }
 
 const char *
@@ -280,7 +279,7 @@ info_of (const common_chat_templates *templates)
     auto caps = common_chat_templates_get_caps (templates);
     const common_chat_params on = apply_probe (templates, true), off = apply_probe (templates, false);
     const bool switchable = on.supports_thinking && on.prompt != off.prompt;
-    const char *thinking = !on.supports_thinking                ? "none"
+    const char *thinking = !on.supports_thinking               ? "none"
                            : caps["supports_reasoning_effort"] ? "levels"
                            : switchable                        ? "switch"
                                                                : "always";
@@ -340,6 +339,17 @@ lb_template_info (const char *template_text, const char *bos, const char *eos, c
     });
 }
 
+gguf_context *
+lb_gguf_open (FILE *file, char **err)
+{
+    return guard<gguf_context *> (err, nullptr, [&] {
+        gguf_context *head = gguf_init_from_file_ptr (file, { /* no_alloc */ true, /* ctx */ nullptr });
+        if (!head)
+            throw std::runtime_error ("the head does not parse");
+        return head;
+    });
+}
+
 /* ---- turn: the prompt ---------------------------------------------------------------------------------------------------------- */
 
 /* Bytes of a reply, cut anywhere, become whole valid UTF-8: what is broken turns into U+FFFD, what is unfinished waits. */
@@ -348,7 +358,11 @@ struct Utf8Gate {
 
     static size_t expected (unsigned char lead)
     {
-        return lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+        return lead < 0x80                   ? 1
+               : lead >= 0xc2 && lead < 0xe0 ? 2
+               : lead >= 0xe0 && lead < 0xf0 ? 3
+               : lead >= 0xf0 && lead < 0xf5 ? 4
+                                             : 0;
     }
 
     std::string take (const char *text, size_t length, bool last)
@@ -377,7 +391,8 @@ struct Utf8Gate {
     bool is_scalar (size_t at, size_t n) const
     {
         const unsigned char a = waiting[at], b = n > 1 ? waiting[at + 1] : 0x80;
-        return !(a == 0xe0 && b < 0xa0) && !(a == 0xed && b > 0x9f) && !(a == 0xf0 && b < 0x90) && !(a == 0xf4 && b > 0x8f);
+        return !(a == 0xe0 && b < 0xa0) && !(a == 0xed && b > 0x9f) && !(a == 0xf0 && b < 0x90) &&
+               !(a == 0xf4 && b > 0x8f);
     }
 };
 
@@ -394,7 +409,8 @@ struct LbTurn {
     bool plain; /* no format to parse, or given up: content as it comes */
     bool parse_failed;
     common_chat_parser_params parser;
-    std::vector<std::string> holds, thinking_ends; /* marks of which a beginning may be held back; marks that end reasoning */
+    std::vector<std::string> holds,
+        thinking_ends; /* marks of which a beginning may be held back; marks that end reasoning */
     Utf8Gate utf8;
     std::string reply;
     size_t settled;       /* bytes of @reply when a delta went out last */
@@ -424,7 +440,8 @@ content_text (const json &content, size_t index)
             invalid (string_format ("messages[%zu].content holds a part that is no object", index));
         const std::string type = peek_text (part, "type", "");
         if (!is_text_part (type))
-            invalid (string_format ("messages[%zu].content: parts of type \"%s\" are not supported by this model", index, type.c_str ()));
+            invalid (string_format ("messages[%zu].content: parts of type \"%s\" are not supported by this model",
+                                    index, type.c_str ()));
         if (!text.empty ())
             text += '\n';
         text += peek_text (part, type == "refusal" ? "refusal" : "text", "");
@@ -444,7 +461,9 @@ tool_call (const json &call, size_t index)
     if (parsed.name.empty ())
         invalid (string_format ("messages[%zu].tool_calls: a function needs a name", index));
     const json *arguments = peek (*function, "arguments");
-    parsed.arguments = !arguments ? "{}" : arguments->is_string () ? arguments->get<std::string> () : arguments->dump ();
+    parsed.arguments = !arguments                ? "{}"
+                       : arguments->is_string () ? arguments->get<std::string> ()
+                                                 : arguments->dump ();
     /* Templates that take arguments as an object get them parsed; what is no JSON goes through as a string. */
     if (bracket_depth (parsed.arguments, true) > MAX_DEPTH || json::parse_no_throw (parsed.arguments).is_discarded ())
         parsed.arguments = parsed.arguments.empty () ? "{}" : json::make (parsed.arguments).dump_safe ();
@@ -473,7 +492,8 @@ read_messages (const json &list)
             if (given == row.given)
                 message.role = row.role;
         if (message.role.empty ())
-            invalid ("'messages' array must only contain objects with a 'role' field that is in [user, assistant, system, tool]. Got '" +
+            invalid ("'messages' array must only contain objects with a 'role' field that is in [user, assistant, "
+                     "system, tool]. Got '" +
                      given + "'");
         if (const json *content = peek (item, "content"))
             message.content = content_text (*content, index);
@@ -483,7 +503,8 @@ read_messages (const json &list)
             for (const json &call : *calls)
                 message.tool_calls.push_back (tool_call (call, index));
         }
-        message.reasoning_content = peek_text (item, peek (item, "reasoning_content") ? "reasoning_content" : "reasoning", "");
+        message.reasoning_content =
+            peek_text (item, peek (item, "reasoning_content") ? "reasoning_content" : "reasoning", "");
         message.tool_name = peek_text (item, "name", "");
         message.tool_call_id = peek_text (item, "tool_call_id", "");
         messages.push_back (message);
@@ -551,14 +572,16 @@ read_tools (const json &request, common_chat_templates_inputs &inputs)
             if (!parameters.is_object ())
                 invalid (string_format ("tools[%zu].function.parameters must be an object", i));
             json schema = parameters;
-            if (!schema.contains ("type") && !schema.contains ("$ref") && !schema.contains ("anyOf") && !schema.contains ("oneOf"))
+            if (!schema.contains ("type") && !schema.contains ("$ref") && !schema.contains ("anyOf") &&
+                !schema.contains ("oneOf"))
                 schema["type"] = "object";
             parsed.parameters = schema.dump ();
             if (only.empty () || only == parsed.name)
                 inputs.tools.push_back (parsed);
         }
     if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED && inputs.tools.empty ())
-        invalid (only.empty () ? "tool_choice is required, but there are no tools" : "tool_choice names \"" + only + "\", which is not in tools");
+        invalid (only.empty () ? "tool_choice is required, but there are no tools"
+                               : "tool_choice names \"" + only + "\", which is not in tools");
     inputs.parallel_tool_calls = peek_bool (request, "parallel_tool_calls", true);
 }
 
@@ -575,19 +598,20 @@ read_schema (const json &request)
     return schema->dump ();
 }
 
-/* Trap 3: most templates let text come before a required call; drop that part of the root rule when it has the known shape. */
+/* Trap 3: most templates let text come before a required call, root ::= "..." space until-161? tool-calls.  Drops that part where
+ * the root rule has this shape. */
 static std::string
-begin_with_call (const std::string &grammar)
+begin_with_call (std::string grammar)
 {
-    std::string strict, line;
-    static const std::regex text_before ("(\\s)until-[0-9]+\\?");
-    for (size_t at = 0; at < grammar.size ();) {
-        const size_t end = std::min (grammar.find ('\n', at), grammar.size () - 1);
-        line = grammar.substr (at, end + 1 - at);
-        strict += line.rfind ("root ::=", 0) == 0 && line.size () < 4096 ? std::regex_replace (line, text_before, "$1") : line;
-        at = end + 1;
+    const size_t root = grammar.rfind ("root ::=", 0) == 0 ? 0 : grammar.find ("\nroot ::=");
+    if (root == std::string::npos)
+        return grammar;
+    for (size_t at = root; (at = grammar.find (" until-", at)) < grammar.find ('\n', root + 1); at++) {
+        const size_t digits = at + strlen (" until-"), end = grammar.find_first_not_of ("0123456789", digits);
+        if (end != std::string::npos && end > digits && grammar[end] == '?')
+            grammar.erase (at, end + 1 - at);
     }
-    return strict;
+    return grammar;
 }
 
 struct Prepared {
@@ -756,7 +780,8 @@ read_bias (const json &list, const llama_vocab *vocab, std::vector<llama_logit_b
     if (!list.is_array () || list.size () > MAX_BIASES)
         invalid (string_format ("logit_bias must be an array of at most %d pairs", (int) MAX_BIASES));
     for (const json &pair : list) {
-        if (!pair.is_array () || pair.size () != 2 || !pair.at ((size_t) 0).is_number_integer () || !pair.at (1).is_number ())
+        if (!pair.is_array () || pair.size () != 2 || !pair.at ((size_t) 0).is_number_integer () ||
+            !pair.at (1).is_number ())
             invalid ("logit_bias holds pairs of a token id and a number");
         const int64_t id = pair.at ((size_t) 0).get<int64_t> ();
         if (id < 0 || id >= llama_vocab_n_tokens (vocab))
@@ -982,8 +1007,8 @@ sample (LbTurn *turn, llama_context *context, int32_t row)
 }
 
 int
-lb_turn_draw (LbTurn *turn, llama_context *context, const int32_t *rows, const llama_token *draft, int n_draft, llama_token *out,
-              char **err)
+lb_turn_draw (LbTurn *turn, llama_context *context, const int32_t *rows, const llama_token *draft, int n_draft,
+              llama_token *out, char **err)
 {
     return guard (err, -1, [&] {
         int n = 0;
@@ -999,7 +1024,8 @@ lb_turn_draw (LbTurn *turn, llama_context *context, const int32_t *rows, const l
 }
 
 int
-lb_logprobs (llama_context *context, int32_t row, llama_token chosen, float *chosen_logprob, int n, llama_token *ids, float *logprobs)
+lb_logprobs (llama_context *context, int32_t row, llama_token chosen, float *chosen_logprob, int n, llama_token *ids,
+             float *logprobs)
 {
     return guard (nullptr, -1, [&] {
         const float *logits = llama_get_logits_ith (context, row);
@@ -1053,7 +1079,8 @@ extends (const common_chat_msg &sent, const common_chat_msg &now)
         now.tool_calls.size () < sent.tool_calls.size ())
         return false;
     for (size_t i = 0; i < sent.tool_calls.size (); i++)
-        if (sent.tool_calls[i].name != now.tool_calls[i].name || !same_line (sent.tool_calls[i].arguments, now.tool_calls[i].arguments))
+        if (sent.tool_calls[i].name != now.tool_calls[i].name ||
+            !same_line (sent.tool_calls[i].arguments, now.tool_calls[i].arguments))
             return false;
     return true;
 }
@@ -1114,8 +1141,10 @@ consumed (const LbTurn *turn)
 {
     if (turn->sent_tail.empty ())
         return turn->settled;
-    const std::string tail = turn->sent_tail.substr (turn->sent_tail.size () - std::min<size_t> (turn->sent_tail.size (), 48));
-    const size_t at = turn->settled < tail.size () ? std::string::npos : turn->reply.rfind (tail, turn->settled - tail.size ());
+    const std::string tail =
+        turn->sent_tail.substr (turn->sent_tail.size () - std::min<size_t> (turn->sent_tail.size (), 48));
+    const size_t at =
+        turn->settled < tail.size () ? std::string::npos : turn->reply.rfind (tail, turn->settled - tail.size ());
     return at == std::string::npos ? turn->settled : at + tail.size ();
 }
 
@@ -1228,14 +1257,14 @@ lb_estimate (const char *model_path, const char *options_json, char **err)
         context.kv_unified = peek_bool (options, "kv_unified", true);
         context.embeddings = peek_bool (options, "embedding", false);
         if (peek (options, "flash_attn"))
-            context.flash_attn_type =
-                peek_bool (options, "flash_attn", true) ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+            context.flash_attn_type = peek_bool (options, "flash_attn", true) ? LLAMA_FLASH_ATTN_TYPE_ENABLED
+                                                                              : LLAMA_FLASH_ATTN_TYPE_DISABLED;
         if (context.embeddings)
             context.n_outputs_max = context.n_ubatch = context.n_batch;
         std::vector<ggml_backend_dev_t> devices;
         uint32_t n_layer = 0, n_ctx_train = 0, n_expert = 0;
-        const auto data = common_get_device_memory_data (model_path, &model, &context, devices, n_layer, n_ctx_train, n_expert,
-                                                         GGML_LOG_LEVEL_ERROR);
+        const auto data = common_get_device_memory_data (model_path, &model, &context, devices, n_layer, n_ctx_train,
+                                                         n_expert, GGML_LOG_LEVEL_ERROR);
         json info = json::object (), list = json::array (), total = json::object ();
         size_t sums[3] = {};
         for (size_t i = 0; i < data.size (); i++) {
@@ -1285,7 +1314,8 @@ lb_spec_new (const char *config_json, llama_context *target, llama_context *draf
         if (n_seq < 1 || n_seq > (int) llama_n_seq_max (target))
             invalid ("sequences beyond the context's");
         if (begins_with (name, "draft") != (draft != nullptr))
-            invalid (draft ? "a draft context is given for speculation without one" : "speculation by a draft model needs its context");
+            invalid (draft ? "a draft context is given for speculation without one"
+                           : "speculation by a draft model needs its context");
         if (draft && (int) llama_n_seq_max (draft) < n_seq)
             invalid ("the draft context has too few sequences");
         s->params.types = common_speculative_types_from_names ({ name });

@@ -14,7 +14,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
+#include "gguf.h"
 #include "llama.h"
 
 #ifdef __cplusplus
@@ -29,7 +31,8 @@ typedef struct LbSpec LbSpec;
  * any other call here and before the model is loaded, so that no log thread ever starts.  Later llama_log_set calls undo it. */
 void lb_init (void);
 
-/* llama's and ggml's last error line since the last call, without line end; "" is none.  Lent until the next call here. */
+/* What llama and ggml logged as errors since the last call, lines joined by "; ", at most some hundred bytes; "" is none.  Lent until
+ * the thread's next call. */
 const char *lb_last_log_error (void);
 
 /* ---- chat: the templates of one model ------------------------------------------------------------------------------------ */
@@ -41,6 +44,7 @@ void lb_chat_free (LbChat *chat);
 
 /* What the template can do, JSON:
  *   {"tools":bool, "tool_calls":bool, "parallel":bool, "system":bool, "thinking":"none"|"always"|"switch"|"levels",
+ *    "thinking_switch":bool (enable_thinking changes the prompt),
  *    "thinking_start":text, "thinking_ends":[text..], "explicit":bool (false: the model carries none),
  *    "typed_content":bool, "object_arguments":bool, "preserve_reasoning":bool, "reasoning_effort":bool} */
 char *lb_chat_info (const LbChat *chat, char **err);
@@ -48,6 +52,10 @@ char *lb_chat_info (const LbChat *chat, char **err);
 /* The same answer for a template text that belongs to no loaded model (--inspect; engine.md 2, trap 12).  @bos and @eos are the
  * texts of these tokens, "" when unknown. */
 char *lb_template_info (const char *template_text, const char *bos, const char *eos, char **err);
+
+/* The head of a GGUF file (no weights), read from @file's position on; free with gguf_free.  Refuses what ggml's reader refuses, and
+ * survives what it throws on; the caller has checked the counts in the header (inspect.c). */
+struct gguf_context *lb_gguf_open (FILE *file, char **err);
 
 /* ---- turn: one request ---------------------------------------------------------------------------------------------------- */
 
