@@ -292,9 +292,9 @@ daemon_free (Daemon *daemon)
         g_unlink (path);
     }
     g_clear_handle_id (&daemon->stop_soon, g_source_remove);
-    /* Requests first learn that we go, then lose their sockets. */
-    g_clear_pointer (&daemon->instances, instances_free);
+    /* SDK calls let go of their jobs, loads and watches while those are there; HTTP requests learn that we go, then lose their sockets. */
     sdk_close_all (NULL);
+    g_clear_pointer (&daemon->instances, instances_free);
     close_http (daemon);
     g_clear_pointer (&daemon->local_server, http_server_free);
     g_free (daemon->local.bound_address);
