@@ -4,6 +4,14 @@
 #include <gio/gio.h>
 #include <string.h>
 
+static gboolean
+is_port (const char *at, const char *end)
+{
+    while (at < end && g_ascii_isdigit (*at))
+        at++;
+    return at == end;
+}
+
 /* The name in "name", "name:port", "[::1]:port", "name.": lower case, without brackets; NULL if it is none. */
 static char *
 host_name (const char *host, gsize length)
@@ -11,11 +19,13 @@ host_name (const char *host, gsize length)
     const char *end = host + length;
     if (length > 0 && host[0] == '[') {
         const char *bracket = memchr (host, ']', length);
-        if (!bracket || (bracket + 1 < end && bracket[1] != ':'))
+        if (!bracket || (bracket + 1 < end && (bracket[1] != ':' || !is_port (bracket + 2, end))))
             return NULL;
         return g_ascii_strdown (host + 1, bracket - host - 1);
     }
     const char *colon = memchr (host, ':', length);
+    if (colon && !is_port (colon + 1, end))
+        return NULL;
     if (colon)
         end = colon;
     if (end > host && end[-1] == '.')
