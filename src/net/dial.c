@@ -125,3 +125,9 @@ dial_status (const char *answer)
     }
     return status;
 }
+
+char *
+dial_authority (const char *host, guint16 port)
+{
+    return g_strdup_printf (strchr (host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+}

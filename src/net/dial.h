@@ -15,3 +15,6 @@ gssize dial_receive (int fd, char *bytes, gsize room, gint64 deadline_us, GError
 
 /* The status of an answer that begins "HTTP/1.x NNN"; 0 when it begins otherwise. */
 guint dial_status (const char *answer);
+
+/* "host:port" for a Host field, with brackets round an IPv6 address; the caller frees. */
+char *dial_authority (const char *host, guint16 port);

@@ -16,7 +16,8 @@
 static gboolean
 ask (int fd, const char *host, guint16 port, const char *path, gint64 deadline_us, GError **error)
 {
-    g_autofree char *head = g_strdup_printf ("GET %s HTTP/1.0\r\nHost: %s:%u\r\nAccept: */*\r\n\r\n", path, host, port);
+    g_autofree char *authority = dial_authority (host, port);
+    g_autofree char *head = g_strdup_printf ("GET %s HTTP/1.0\r\nHost: %s\r\nAccept: */*\r\n\r\n", path, authority);
     return dial_send (fd, head, strlen (head), deadline_us, error);
 }
 

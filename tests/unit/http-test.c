@@ -3,7 +3,7 @@
 #include "net/body.h"
 #include "net/head.h"
 #include "net/http.h"
-#include "net/linger.h"
+#include "net/ws.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,9 +27,43 @@ typedef struct {
     char *body;
     guint n_drained;
     gboolean free_in_request;
+    guint n_upgraded, n_gone, n_ws_closed;
+    Ws *ws;
 } Fixture;
 
 static const char *const how_names[] = { "done", "gone", "shutdown" };
+
+static void
+on_ws_message (Ws *ws, const char *text, gsize length, gpointer data)
+{
+    ws_send (ws, text, length);
+}
+
+static void
+on_ws_closed (Ws *ws, guint16 code, const char *reason, gpointer data)
+{
+    Fixture *fixture = data;
+    fixture->n_ws_closed++;
+    fixture->ws = NULL;
+}
+
+static const WsHandler ws_handler = { on_ws_message, on_ws_closed, NULL };
+
+static void
+on_taken (int fd, const void *extra, gsize extra_length, void (*release) (gpointer), gpointer release_data,
+          gpointer data)
+{
+    Fixture *fixture = data;
+    fixture->n_upgraded++;
+    g_string_append (fixture->told, "taken;");
+    fixture->ws = ws_new_server (fd, extra, extra_length, release, release_data, NULL, &ws_handler, fixture);
+}
+
+static void
+on_gone (gpointer data)
+{
+    ((Fixture *) data)->n_gone++;
+}
 
 static gboolean
 on_head (HttpRequest *request, gpointer data)
@@ -60,6 +94,8 @@ on_request (HttpRequest *request, gpointer data)
     fixture->body_length = g_bytes_get_size (body);
     if (g_str_has_prefix (path, "/rest")) {
         fixture->resting = request;
+    } else if (http_request_is_websocket (request)) {
+        http_request_upgrade (request, on_taken, on_gone, fixture);
     } else if (g_str_has_prefix (path, "/stream")) {
         fixture->resting = request;
         http_stream_begin (request, 200, "text/event-stream");
@@ -333,6 +369,30 @@ test_freed_with_everything_open (void)
     UNTIL (resting->ended && streaming->ended && idle->ended);
 }
 
+#define HANDSHAKE                                                                              \
+    "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n" \
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+static void
+test_upgrade (void)
+{
+    g_autoptr (Fixture) fixture = fixture_new (NULL);
+    g_autoptr (Client) client = client_new (fixture);
+    client_send_bytes (client, HANDSHAKE "\x81\x82\0\0\0\0hi",
+                       strlen (HANDSHAKE) + 8); /* a frame right behind the head */
+    UNTIL (has (client, "\r\n\r\n\x81\x02hi"));
+    g_assert_true (g_str_has_prefix (client->in->str, "HTTP/1.1 101 "));
+    g_assert_true (has (client, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")); /* RFC 6455 1.3 */
+    g_assert_cmpstr (fixture->told->str, ==, "head /ws;request /ws;closed /ws done;taken;");
+    /* The socket outlives the server. */
+    g_clear_pointer (&fixture->server, http_server_free);
+    client_send_bytes (client, "\x81\x83\0\0\0\0two", 9);
+    UNTIL (has (client, "\x81\x03two"));
+    client_drop (client);
+    UNTIL (fixture->n_ws_closed == 1);
+    g_assert_cmpuint (fixture->n_gone, ==, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -344,6 +404,7 @@ main (int argc, char **argv)
     g_test_add_func ("/http/stream", test_stream);
     g_test_add_func ("/http/gone-while-resting", test_peer_gone_while_resting);
     g_test_add_func ("/http/freed-with-everything-open", test_freed_with_everything_open);
+    g_test_add_func ("/http/upgrade", test_upgrade);
     int result = g_test_run ();
     g_ptr_array_unref (clients);
     return result;
