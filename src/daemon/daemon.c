@@ -83,8 +83,9 @@ write_files (Daemon *daemon, GError **error)
         return FALSE;
 
     g_autofree char *server_path = home_file (".internal/http-server.json");
-    g_autoptr (json_t) server =
-        json_pack ("{s:i, s:s, s:i}", "port", (int) daemon->local.port, "host", "127.0.0.1", "pid", (int) getpid ());
+    /* "lmsd" tells our lms that no probe is needed before it connects. */
+    g_autoptr (json_t) server = json_pack ("{s:i, s:s, s:i, s:s}", "port", (int) daemon->local.port, "host",
+                                           "127.0.0.1", "pid", (int) getpid (), "lmsd", ATELIER_VERSION);
     return home_write_json (server_path, server, 0600, error);
 }
 

@@ -12,6 +12,7 @@ const Instance *sdk_need_instance (SdkCall *call, const json_t *specifier);
 
 /* loaded.c */
 void sdk_list_loaded (SdkCall *call, const json_t *parameter);
+void sdk_lmsd_ps (SdkCall *call, const json_t *parameter);
 void sdk_get_model_info (SdkCall *call, const json_t *parameter);
 void sdk_unload_model (SdkCall *call, const json_t *parameter);
 void sdk_get_load_config (SdkCall *call, const json_t *parameter);

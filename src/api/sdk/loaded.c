@@ -74,6 +74,28 @@ sdk_list_loaded (SdkCall *call, const json_t *parameter)
     sdk_call_result (call, list);
 }
 
+/* Ours: all that `lms ps` shows, of both kinds, in one answer: its question is asked often and by scripts (cli.md 16). */
+void
+sdk_lmsd_ps (SdkCall *call, const json_t *parameter)
+{
+    json_t *list = json_array ();
+    const GPtrArray *all = instances_list (sdk_call_api (call)->instances);
+    static const ModelType order[] = { MODEL_LLM, MODEL_EMBEDDING };
+    for (guint t = 0; t < G_N_ELEMENTS (order); t++)
+        for (guint i = 0; i < all->len; i++) {
+            const Instance *instance = all->pdata[i];
+            if (instance->state != INSTANCE_READY || instance->model->type != order[t])
+                continue;
+            json_t *info = sdk_instance_info (instance);
+            g_autoptr (json_t) state = sdk_processing_state (instance);
+            json_object_update (info, state);
+            json_object_set_new (info, "parallel",
+                                 order[t] == MODEL_LLM ? json_integer (instance->parallel) : json_null ());
+            json_array_append_new (list, info);
+        }
+    sdk_call_result (call, list);
+}
+
 /* The specified instance, or an answer as `throwIfNotFound` says. */
 static const Instance *
 instance_or_nothing (SdkCall *call, const json_t *parameter)

@@ -18,7 +18,7 @@
 
 static const Shape share = { .type = SHAPE_NUMBER, .min = 0, .max = 1 };
 static const Shape ttl = { .type = SHAPE_WHOLE, .min = 1, .max = 9e15 };
-static const Shape port = { .type = SHAPE_WHOLE, .min = 1, .max = 65535 };
+static const Shape port = { .type = SHAPE_WHOLE, .min = 0, .max = 65535 }; /* 0, ours: a free one (cli.md 9) */
 static const Shape name_or_null = { .type = SHAPE_NAME, .nullable = TRUE };
 static const Shape options = { .type = SHAPE_OBJECT,
                                .members = MEMBERS (MAY ("omitBosToken", &shape_flag), MAY ("omitEosToken", &shape_flag),
@@ -164,6 +164,9 @@ static const SdkEndpoint endpoints[] = {
     { RPC (SDK_SYSTEM, "stopHttpServer"), sdk_stop_http_server },
     { RPC (SDK_SYSTEM, "requestShutdown"), sdk_request_shutdown },
     { CHANNEL (SDK_SYSTEM, "alive"), sdk_alive },
+
+    /* 6.10 ours */
+    { RPC (SDK_SYSTEM, "lmsd.ps"), sdk_lmsd_ps, .result = &sdk_shape_instances },
 
     /* 6.5 files */
     { RPC (SDK_FILES, "uploadFileBase64") },
