@@ -2,7 +2,6 @@
 #include "net/dial.h"
 
 #include <errno.h>
-#include <gio/gio.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,10 +10,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+G_DEFINE_QUARK (net - error - quark, net_error)
+
 static gboolean
 fail (GError **error, int reason, const char *doing)
 {
-    g_set_error (error, G_IO_ERROR, g_io_error_from_errno (reason), "%s: %s", doing, g_strerror (reason));
+    int code = reason == ECONNREFUSED ? NET_ERROR_REFUSED
+               : reason == ETIMEDOUT  ? NET_ERROR_TIMED_OUT
+                                      : NET_ERROR_FAILED;
+    g_set_error (error, NET_ERROR, code, "%s: %s", doing, g_strerror (reason));
     return FALSE;
 }
 
@@ -28,7 +32,7 @@ wait_for (int fd, short events, gint64 deadline_us, GError **error)
         if (n > 0)
             return TRUE;
         if (n == 0) {
-            g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT, "no answer in time");
+            g_set_error_literal (error, NET_ERROR, NET_ERROR_TIMED_OUT, "no answer in time");
             return FALSE;
         }
         if (errno != EINTR)
@@ -69,7 +73,7 @@ dial_connect (const char *host, guint16 port, gint64 deadline_us, GError **error
         problem = getaddrinfo (name, service, &wanted, &all);
     }
     if (problem != 0) {
-        g_set_error (error, G_IO_ERROR, G_IO_ERROR_HOST_NOT_FOUND, "cannot find %s: %s", host, gai_strerror (problem));
+        g_set_error (error, NET_ERROR, NET_ERROR_HOST_NOT_FOUND, "cannot find %s: %s", host, gai_strerror (problem));
         return -1;
     }
     int fd = -1;

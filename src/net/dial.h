@@ -1,8 +1,8 @@
 /* Blocking steps of a small client, each bounded by one deadline on g_get_monotonic_time's clock: connect, send, receive.  For probe.c and
- * the handshake of ws_connect, in programs that have nothing else to do meanwhile.  Errors are G_IO_ERROR. */
+ * the handshake of ws_connect, in programs that have nothing else to do meanwhile.  Errors are NET_ERROR. */
 #pragma once
 
-#include <glib.h>
+#include "net/error.h"
 
 /* A connected, non-blocking socket, or -1.  @host is a name or an address; all its addresses are tried.  Names are looked up by
  * getaddrinfo, which keeps to no deadline, but only if @host is no address and not "localhost". */

@@ -4,7 +4,6 @@
 #include "net/dial.h"
 
 #include <errno.h>
-#include <gio/gio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,7 +31,7 @@ hear (int fd, GString *answer, gint64 deadline_us, GError **error)
         if (n == 0)
             return TRUE;
         if (answer->len + n > MAX_ANSWER) {
-            g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "the answer is too long");
+            g_set_error (error, NET_ERROR, NET_ERROR_FAILED, "the answer is too long");
             return FALSE;
         }
         g_string_append_len (answer, buffer, n);
@@ -54,13 +53,13 @@ probe_get (const char *host, guint16 port, const char *path, guint timeout_ms, G
     const char *end = strstr (answer->str, "\r\n\r\n");
     guint status = dial_status (answer->str);
     if (!end || status != 200) {
-        g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED,
+        g_set_error (error, NET_ERROR, NET_ERROR_FAILED,
                      status ? "%s:%u answered with status %u" : "%s:%u does not speak HTTP", host, port, status);
         return NULL;
     }
     gsize length = answer->str + answer->len - (end + 4);
     if (length > MAX_BODY) {
-        g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "the answer is too long");
+        g_set_error (error, NET_ERROR, NET_ERROR_FAILED, "the answer is too long");
         return NULL;
     }
     return g_strndup (end + 4, length);

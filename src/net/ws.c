@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gio/gio.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -456,7 +455,7 @@ check_answer (const char *head, const char *key, const char *path, GError **erro
 {
     guint status = dial_status (head);
     if (status != 101) {
-        g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED,
+        g_set_error (error, NET_ERROR, NET_ERROR_FAILED,
                      status ? "the server refused the WebSocket %s with status %u"
                             : "the server's answer for the WebSocket %s is not HTTP",
                      path, status);
@@ -470,7 +469,7 @@ check_answer (const char *head, const char *key, const char *path, GError **erro
     g_autofree char *protocol = find_header (lines, "Sec-WebSocket-Protocol");
     if (g_strcmp0 (accept, wanted) != 0 || !upgrade || g_ascii_strcasecmp (upgrade, "websocket") != 0 ||
         (extensions && *extensions) || (protocol && *protocol)) {
-        g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "the server's answer for the WebSocket %s breaks RFC 6455",
+        g_set_error (error, NET_ERROR, NET_ERROR_FAILED, "the server's answer for the WebSocket %s breaks RFC 6455",
                      path);
         return FALSE;
     }
@@ -497,7 +496,7 @@ shake_hands (int fd, const char *host, guint16 port, const char *path, gint64 de
         if (n < 0)
             return -1;
         if (n == 0 || answer->len + n > MAX_ANSWER) {
-            g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "the server's answer for the WebSocket %s has no end",
+            g_set_error (error, NET_ERROR, NET_ERROR_FAILED, "the server's answer for the WebSocket %s has no end",
                          path);
             return -1;
         }

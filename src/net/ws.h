@@ -3,7 +3,7 @@
  * permessage-deflate is never agreed on.  It needs nothing of http.c, so that `lms` links it alone. */
 #pragma once
 
-#include <glib.h>
+#include "net/error.h"
 
 typedef struct Ws Ws;
 
@@ -29,7 +29,7 @@ Ws *ws_new_server (int fd, const void *extra, gsize extra_length, void (*release
                    const WsOptions *options, const WsHandler *handler, gpointer data);
 
 /* The client's end: connects to @host:@port, does the handshake for @path, blocking for at most @timeout_ms; messages then arrive on the
- * thread's default main context.  NULL and @error (G_IO_ERROR; CONNECTION_REFUSED, TIMED_OUT, FAILED with the HTTP status in the message). */
+ * thread's default main context.  NULL and @error (NET_ERROR; REFUSED, TIMED_OUT, FAILED with the HTTP status in the message). */
 Ws *ws_connect (const char *host, guint16 port, const char *path, guint timeout_ms, const WsOptions *options,
                 const WsHandler *handler, gpointer data, GError **error);
 

@@ -6,7 +6,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <gio/gio.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -623,15 +622,15 @@ static const struct {
     const char *name, *answer, *accept, *message;
     int code;
 } refusals[] = {
-    { "404", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", NULL, "404", G_IO_ERROR_FAILED },
-    { "not-http", "SSH-2.0-OpenSSH_9.2\r\n\r\n", NULL, "not HTTP", G_IO_ERROR_FAILED },
-    { "wrong-accept", GOOD, "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "6455", G_IO_ERROR_FAILED },
-    { "no-upgrade", "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", NULL, "6455", G_IO_ERROR_FAILED },
+    { "404", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", NULL, "404", NET_ERROR_FAILED },
+    { "not-http", "SSH-2.0-OpenSSH_9.2\r\n\r\n", NULL, "not HTTP", NET_ERROR_FAILED },
+    { "wrong-accept", GOOD, "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "6455", NET_ERROR_FAILED },
+    { "no-upgrade", "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", NULL, "6455", NET_ERROR_FAILED },
     { "extension",
       "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Extensions: "
       "permessage-deflate\r\n\r\n",
-      NULL, "6455", G_IO_ERROR_FAILED },
-    { "silence", NULL, NULL, "in time", G_IO_ERROR_TIMED_OUT },
+      NULL, "6455", NET_ERROR_FAILED },
+    { "silence", NULL, NULL, "in time", NET_ERROR_TIMED_OUT },
 };
 
 static void
@@ -643,7 +642,7 @@ test_client_refused (gconstpointer data)
     g_autoptr (GError) error = NULL;
     guint timeout_ms = refusals[row].answer ? 10000 : 50;
     g_assert_null (ws_connect ("127.0.0.1", scripted.port, "/x", timeout_ms, NULL, &handler, NULL, &error));
-    g_assert_error (error, G_IO_ERROR, refusals[row].code);
+    g_assert_error (error, NET_ERROR, refusals[row].code);
     g_assert_nonnull (strstr (error->message, refusals[row].message));
     g_thread_join (thread);
     close (scripted.fd);
@@ -660,10 +659,10 @@ test_nobody_listens (void)
     close (scripted.listen_fd);
     g_autoptr (GError) error = NULL;
     g_assert_null (ws_connect ("127.0.0.1", scripted.port, "/x", 1000, NULL, &handler, NULL, &error));
-    g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED);
+    g_assert_error (error, NET_ERROR, NET_ERROR_REFUSED);
     g_clear_error (&error);
     g_assert_null (probe_get ("127.0.0.1", scripted.port, "/x", 1000, &error));
-    g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED);
+    g_assert_error (error, NET_ERROR, NET_ERROR_REFUSED);
 }
 
 static const struct {
@@ -685,7 +684,7 @@ test_probe (gconstpointer data)
     g_autofree char *body = probe_get ("127.0.0.1", scripted.port, "/lmstudio-greeting", 10000, &error);
     g_assert_cmpstr (body, ==, probes[row].body);
     if (!probes[row].body)
-        g_assert_error (error, G_IO_ERROR, G_IO_ERROR_FAILED);
+        g_assert_error (error, NET_ERROR, NET_ERROR_FAILED);
     g_thread_join (thread);
     close (scripted.fd);
     close (scripted.listen_fd);
