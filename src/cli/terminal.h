@@ -3,7 +3,7 @@
  * stdout carries results and nothing else.  Everything called a log line goes to stderr and obeys the log level. */
 #pragma once
 
-#include <gio/gio.h>
+#include <glib.h>
 #include <stdio.h>
 
 /* ---- streams ------------------------------------------------------------------------------------------------------------ */
