@@ -185,6 +185,16 @@ settings_on_changed (SettingsStore *store, void (*changed) (const Settings *sett
     g_array_append_val (store->subscribers, subscriber);
 }
 
+void
+settings_off_changed (SettingsStore *store, void (*changed) (const Settings *settings, gpointer data), gpointer data)
+{
+    for (guint i = store->subscribers->len; i-- > 0;) {
+        const Subscriber *subscriber = &g_array_index (store->subscribers, Subscriber, i);
+        if (subscriber->changed == changed && subscriber->data == data)
+            g_array_remove_index (store->subscribers, i);
+    }
+}
+
 static gboolean
 merge_and_write (SettingsStore *store, FileIndex which, const json_t *members, GError **error)
 {

@@ -41,6 +41,9 @@ const Settings *settings_get (SettingsStore *store);
 /* @changed runs on the main context after a change was read. */
 void
 settings_on_changed (SettingsStore *store, void (*changed) (const Settings *settings, gpointer data), gpointer data);
+/* Ends that; not from within @changed. */
+void
+settings_off_changed (SettingsStore *store, void (*changed) (const Settings *settings, gpointer data), gpointer data);
 
 /* Merges @members into http-server-config.json (startHttpServer writes port, cors, networkInterface) and re-reads. */
 gboolean settings_write_http (SettingsStore *store, const json_t *members, GError **error);
