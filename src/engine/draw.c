@@ -77,8 +77,8 @@ take_token (Engine *g, Job *job, llama_token token)
         job->feed_now = TRUE;
         text_stops_reset (job->scout);
     }
-    if (job->n_logprobs >= 0 || (job->one_call && job->last_call >= 0))
-        job->feed_now = TRUE;
+    if (job->n_logprobs >= 0 || job->one_call)
+        job->feed_now = TRUE; /* what belongs to which token must be known, and no token may come after the call */
 
     if (job->max_tokens >= 0 && job->n_completion >= job->max_tokens)
         job->limit = "length";

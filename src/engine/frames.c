@@ -157,10 +157,15 @@ take_tokenize (Engine *g, guint32 id, json_t *payload)
 static void
 take_render (Engine *g, guint32 id, json_t *payload)
 {
-    g_autofree char *request = json_print (json_object_get (payload, "request"), NULL);
+    const json_t *wanted = json_object_get (payload, "request");
+    if (!json_is_object (wanted)) {
+        send_failf (g, id, ENGINE_ERROR_INVALID, "RENDER has no request.");
+        return;
+    }
+    g_autofree char *request = json_print (wanted, NULL);
     char *sentence = NULL;
     const char *kind = NULL;
-    LbTurn *turn = lb_turn_new (g->chat, request ? request : "null", &sentence, &kind);
+    LbTurn *turn = lb_turn_new (g->chat, request, &sentence, &kind);
     if (!turn) {
         g_autoptr (GError) error = NULL;
         engine_error_take (&error, kind, sentence);
@@ -179,7 +184,7 @@ take_tune (Engine *g, guint32 id, json_t *payload)
 {
     gint64 n_threads = json_peek_int (payload, "threads", -1), chunk_ms = json_peek_int (payload, "chunk_ms", -1);
     if (n_threads >= 0)
-        threads_set (g->threads, MIN (n_threads, 512), n_threads == 0);
+        threads_set (g->threads, engine_n_threads (g, MIN (n_threads, 512)), n_threads == 0);
     if (chunk_ms > 0)
         g->chunk_ms = MIN (chunk_ms, 60000);
 }

@@ -117,7 +117,8 @@ job_new (Engine *g, guint32 id, const json_t *payload, GError **error)
     job->n_logprobs = CLAMP (json_peek_int (payload, "n_logprobs", -1), -1, ENGINE_MAX_LOGPROBS);
     job->want_prompt = json_peek_bool (payload, "want_prompt", FALSE);
     job->keep_special = json_peek_bool (payload, "keep_special", FALSE);
-    job->one_call = !json_peek_bool (request, "parallel_tool_calls", TRUE);
+    job->one_call = json_array_size (json_object_get (request, "tools")) > 0 &&
+                    !json_peek_bool (request, "parallel_tool_calls", TRUE);
     job->row = job->last_call = -1;
     job->unparsed = g_string_new (NULL);
     job->call_zero = g_string_new (NULL);

@@ -280,10 +280,16 @@ make_context (Engine *g, const LoadOptions *o, GError **error)
     g->park_cells = o->park_cells >= 0 ? o->park_cells : g->n_cells / 2;
     g->batch = llama_batch_init (g->n_batch, 0, 1);
 
-    const guint quota = threads_quota (), wanted = threads_default (threads_cores (), quota);
-    g->threads = threads_new (g->context, o->n_threads ? (quota ? MIN (o->n_threads, quota) : o->n_threads) : wanted,
-                              o->n_threads == 0);
+    g->threads = threads_new (g->context, engine_n_threads (g, o->n_threads), o->n_threads == 0);
     return TRUE;
+}
+
+guint
+engine_n_threads (const Engine *g, guint wanted)
+{
+    if (wanted == 0)
+        return g->default_threads;
+    return g->threads_quota ? MIN (wanted, g->threads_quota) : wanted;
 }
 
 /* One token through everything, so that what is allocated late is allocated, and the first request is not the slow one. */
@@ -340,6 +346,8 @@ static gboolean
 load_with (Engine *g, const LoadOptions *o, const json_t *json, GError **error)
 {
     const int statm = open ("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    g->threads_quota = threads_quota ();
+    g->default_threads = threads_default (threads_cores (), g->threads_quota);
     g->parallel = o->parallel;
     g->chunk_ms = o->chunk_ms;
     g->embedding = o->embedding;
