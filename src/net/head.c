@@ -15,11 +15,32 @@ parse_length (const char *text, guint64 *length)
     return TRUE;
 }
 
+/* RFC 9110 5.6.2: what a field's name is made of.  A space before the colon hides a field from some servers and not from others. */
+static gboolean
+is_token (const char *name)
+{
+    gsize n = 0;
+    for (; name[n]; n++)
+        if (!g_ascii_isalnum (name[n]) && !strchr ("!#$%&'*+-.^_`|~", name[n]))
+            return FALSE;
+    return n > 0;
+}
+
+static gboolean
+has_controls (const char *value)
+{
+    for (; *value; value++)
+        if ((g_ascii_iscntrl (*value) && *value != '\t'))
+            return TRUE;
+    return FALSE;
+}
+
 void
 head_facts_add (HeadFacts *facts, const char *name, const char *value)
 {
     if (!value)
         value = "";
+    facts->bad_field |= !is_token (name) || has_controls (value);
     if (g_ascii_strcasecmp (name, "host") == 0) {
         facts->n_host++;
     } else if (g_ascii_strcasecmp (name, "content-length") == 0) {
@@ -44,6 +65,8 @@ head_facts_judge (const HeadFacts *facts, const char *target, const char *versio
     gboolean is_1_0 = strcmp (version, "HTTP/1.0") == 0;
     if (*target == '\0' || strpbrk (target, " \t"))
         return "the request target is malformed";
+    if (facts->bad_field)
+        return "a header field is malformed";
     if (facts->n_host > 1)
         return "more than one Host field";
     if (facts->n_host == 0 && !is_1_0)

@@ -14,6 +14,7 @@ typedef enum {
 /* What the header fields say.  Starts zeroed; feed every field once, in order, then ask. */
 typedef struct {
     guint n_host, n_length, n_transfer, n_encoding;
+    gboolean bad_field;    /* a name that is no token, or a control character in a value */
     gboolean bad_length;   /* a Content-Length that is not 1*DIGIT below 2^63 */
     gboolean bad_transfer; /* a Transfer-Encoding other than `chunked` alone */
     guint64 length;        /* of the body, when n_length is 1 */

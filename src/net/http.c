@@ -106,6 +106,7 @@ struct HttpRequest {
     struct MHD_Connection *mhd;
     char *method, *path; /* owned */
     const char *query;   /* in @path's block; NULL: none */
+    gboolean is_1_1;
     HeadFacts facts;
     Phase phase;
     gboolean told_head, told_closed;
@@ -261,6 +262,10 @@ collect_hangups (HttpServer *server)
                 request->cut = TRUE;
                 shutdown (connection->fd, SHUT_RDWR); /* it waits for room in the socket: wake it */
                 server->pending = TRUE;
+            } else {
+                /* MHD stops reading at a short read and so can miss an end that came in one piece with the bytes before it.  This makes it
+                 * look again, once it has served what it has read. */
+                shutdown (connection->fd, SHUT_RD);
             }
         }
     } while (n == G_N_ELEMENTS (events));
@@ -428,6 +433,7 @@ on_connection (void *data, struct MHD_Connection *mhd, void **context, enum MHD_
             lingerers_add (server->lingerers, connection->fd);
         g_free (connection);
         *context = NULL;
+        server->pending = TRUE;                                  /* at its limit, MHD listens again in its next run */
         if (--server->n_connections == 0 && !server->stopping) { /* an idle server has no timer */
             server->armed_us = -1;
             g_source_set_ready_time ((GSource *) server->source, -1);
@@ -624,7 +630,8 @@ http_request_is_websocket (HttpRequest *request)
 {
     const char *version = http_request_header (request, "Sec-WebSocket-Version");
     const char *key = http_request_header (request, "Sec-WebSocket-Key");
-    return strcmp (http_request_method (request), "GET") == 0 && !head_facts_has_body (&request->facts) &&
+    return request->is_1_1 && strcmp (http_request_method (request), "GET") == 0 &&
+           !head_facts_has_body (&request->facts) &&
            head_list_has (http_request_header (request, "Upgrade"), "websocket") &&
            head_list_has (http_request_header (request, "Connection"), "upgrade") && version &&
            strcmp (version, "13") == 0 && key && handshake_key_is_valid (key);
@@ -769,7 +776,7 @@ on_head (HttpRequest *request, const char *version)
     }
     /* MHD closes the connection after an answer that is queued now.  With no body to come, or little of one, it is queued after that. */
     gboolean little = facts->n_transfer == 0 && facts->length <= DRAIN_MAX && !facts->expects_continue;
-    if (!head_facts_has_body (facts) || (little && !request->refused)) {
+    if (!request->refused && (little || !head_facts_has_body (facts))) {
         request->phase = PHASE_REFUSED;
         connection_wait (request->connection, WAIT_BODY);
         return MHD_YES;
@@ -814,6 +821,7 @@ on_request (void *data, struct MHD_Connection *mhd, const char *url, const char 
     HttpRequest *request = *context;
     if (!request->method) {
         request->method = g_strdup (method);
+        request->is_1_1 = strcmp (version, "HTTP/1.1") == 0;
         return on_head (request, version);
     }
     return *length > 0 ? on_body (request, bytes, length) : on_whole (request);
