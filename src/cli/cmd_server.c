@@ -75,6 +75,10 @@ cmd_server_start (const Args *args)
         return say_failure (error);
     client_ask (client, "system", "startHttpServer",
                 json_pack ("{s:i, s:b, s:s}", "port", port, "cors", cors, "networkInterface", address), &error);
+    if (error && strstr (error->message, "in use")) { /* so lmsd words it, and the kernel's EADDRINUSE in others */
+        say_error ("Port %d is in use.", port);
+        return 1;
+    }
     if (error)
         return say_failure (error);
     g_autofree char *bound = NULL;
