@@ -23,39 +23,63 @@ prompt_possible (const char *instead)
 
 /* ---- keys --------------------------------------------------------------------------------------------------------------- */
 
+#define ESCAPE_WAIT_MS 30 /* the rest of a sequence follows at once; after Esc alone nothing does */
+
 typedef enum { KEY_TEXT, KEY_UP, KEY_DOWN, KEY_ENTER, KEY_RUB, KEY_LEAVE, KEY_OTHER } Key;
 
-/* One key press: a byte, a whole UTF-8 letter (in @letter), or an escape sequence, which a terminal sends in one piece. */
+/* The next byte of the keyboard, or -1 when none comes within @wait_ms (-1: for ever) or the terminal is gone. */
+static int
+read_byte (int wait_ms)
+{
+    unsigned char byte;
+    GPollFD keyboard = { .fd = STDIN_FILENO, .events = G_IO_IN };
+    for (;;) {
+        int ready = g_poll (&keyboard, 1, wait_ms);
+        gssize n = ready > 0 ? read (STDIN_FILENO, &byte, 1) : ready;
+        if (n > 0)
+            return byte;
+        if (n == 0 || errno != EINTR)
+            return -1;
+    }
+}
+
+/* What follows ESC: nothing (the key Esc), or a sequence "[" parameters final, "O" final. */
+static Key
+read_escape (void)
+{
+    int byte = read_byte (ESCAPE_WAIT_MS);
+    if (byte < 0)
+        return KEY_LEAVE;
+    if (byte != '[' && byte != 'O')
+        return KEY_OTHER;
+    do
+        byte = read_byte (ESCAPE_WAIT_MS);
+    while (byte >= 0 && byte < 0x40);
+    return byte == 'A' ? KEY_UP : byte == 'B' ? KEY_DOWN : KEY_OTHER;
+}
+
+/* One key press.  A whole UTF-8 letter goes to @letter. */
 static Key
 read_key (char letter[8])
 {
-    unsigned char bytes[64];
-    gssize n;
-    do
-        n = read (STDIN_FILENO, bytes, 1);
-    while (n < 0 && errno == EINTR);
-    if (n <= 0 || bytes[0] == 3 || bytes[0] == 4)
+    int byte = read_byte (-1);
+    if (byte < 0 || byte == 3 || byte == 4) /* Ctrl-C, Ctrl-D */
         return KEY_LEAVE;
-    if (bytes[0] == '\r' || bytes[0] == '\n')
+    if (byte == '\r' || byte == '\n')
         return KEY_ENTER;
-    if (bytes[0] == 127 || bytes[0] == 8)
+    if (byte == 127 || byte == 8)
         return KEY_RUB;
-    if (bytes[0] == 0x1b) {
-        GPollFD more = { .fd = STDIN_FILENO, .events = G_IO_IN };
-        if (g_poll (&more, 1, 30) <= 0)
-            return KEY_LEAVE; /* Esc by itself */
-        n = read (STDIN_FILENO, bytes, sizeof bytes);
-        if (n >= 2 && (bytes[0] == '[' || bytes[0] == 'O'))
-            return bytes[1] == 'A' ? KEY_UP : bytes[1] == 'B' ? KEY_DOWN : KEY_OTHER;
+    if (byte == 0x1b)
+        return read_escape ();
+    if (byte < 0x20)
         return KEY_OTHER;
+    int length = byte < 0x80 ? 1 : byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+    letter[0] = (char) byte;
+    for (int i = 1; i < length; i++) {
+        if ((byte = read_byte (ESCAPE_WAIT_MS)) < 0)
+            return KEY_OTHER;
+        letter[i] = (char) byte;
     }
-    if (bytes[0] < 0x20)
-        return KEY_OTHER;
-    int length = bytes[0] < 0x80 ? 1 : bytes[0] >= 0xf0 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
-    letter[0] = (char) bytes[0];
-    for (int i = 1; i < length; i++)
-        if (read (STDIN_FILENO, letter + i, 1) != 1)
-            return KEY_LEAVE;
     letter[length] = '\0';
     return g_utf8_validate (letter, -1, NULL) ? KEY_TEXT : KEY_OTHER;
 }
