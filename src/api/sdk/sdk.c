@@ -3,6 +3,7 @@
  *   sdk_accept ─▶ 101 ─▶ Socket (a Ws and an SdkConnection) ─▶ closed: both are gone */
 #include "api/sdk/sdk.h"
 
+#include "api/guards.h"
 #include "api/sdk/endpoints.h"
 #include "home/log.h"
 #include "net/ws.h"
@@ -131,6 +132,13 @@ sdk_accept (ApiListener *listener, HttpRequest *request)
     SdkSpace space = sdk_space_from_path (http_request_path (request));
     if (!space || !http_request_is_websocket (request))
         return FALSE;
+    const char *origin = http_request_header (request, "Origin");
+    if (!listener->rest && origin && !guards_origin_is_ours (listener->bound_address, origin)) {
+        /* CORS opens the HTTP server to web pages, never the local one (sdk.md 2.1). */
+        static const char body[] = "Web pages of other origins may not use the local API server.\n";
+        http_reply (request, 403, "text/plain; charset=utf-8", body, sizeof body - 1);
+        return TRUE;
+    }
     if (sockets && sockets->len >= MAX_SOCKETS) {
         static const char body[] = "Too many WebSocket connections are open.\n";
         http_reply (request, 503, "text/plain; charset=utf-8", body, sizeof body - 1);
