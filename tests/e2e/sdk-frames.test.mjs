@@ -91,7 +91,7 @@ test('sdk-026 a bad parameter is an error that names the member', async () => {
         [llm, 'getModelInfo', { specifier: { type: 'query' }, throwIfNotFound: true }, 'specifier.query is missing'],
         [llm, 'getModelInfo', { specifier: { type: 'query', query: {} } }, 'throwIfNotFound is missing'],
         [llm, 'getModelInfo', { specifier: { type: 'x' }, throwIfNotFound: true }, 'specifier.type is not known'],
-        [system, 'startHttpServer', { port: 65536 }, 'port must be a whole number from 1 to 65535'],
+        [system, 'startHttpServer', { port: 65536 }, 'port must be a whole number from 0 to 65535'],
         [system, 'startHttpServer', { port: 1.5 }, 'port must be a whole number'],
         [system, 'setExperimentFlag', { code: 'x', value: 'yes' }, 'value must be true or false'],
     ];
