@@ -172,10 +172,12 @@ sdk_start_http_server (SdkCall *call, const json_t *parameter)
 {
     Api *api = sdk_call_api (call);
     const Settings *settings = settings_get (api->settings);
-    const char *interface = json_peek_string (parameter, "networkInterface");
-    api->control->start_http (
-        json_peek_int (parameter, "port", -1), interface ? interface : settings->network_interface,
-        json_peek_bool (parameter, "cors", settings->cors), http_started, sdk_call_ref (call), api->daemon);
+    const char *named = json_peek_string (parameter, "networkInterface");
+    g_autofree char *interface =
+        g_strdup (named ? named : settings->network_interface); /* settings are read again on the way */
+    api->control->start_http (json_peek_int (parameter, "port", -1), interface,
+                              json_peek_bool (parameter, "cors", settings->cors), http_started, sdk_call_ref (call),
+                              api->daemon);
 }
 
 /* The answer goes first: the one who asks may have come through this very server. */
