@@ -61,7 +61,8 @@ typedef struct {
     guint64 acked; /* bytes that the peer had acknowledged when it was last asked */
     GList link;    /* in server->waiting[wait] */
     gboolean hung_up;
-    gboolean unread; /* closes with a part of a body unread */
+    gboolean unread;   /* closes with a part of a body unread */
+    gboolean upgraded; /* the socket lives on: what it holds unread is not ours */
 } Connection;
 
 typedef struct {
@@ -429,7 +430,8 @@ on_connection (void *data, struct MHD_Connection *mhd, void **context, enum MHD_
         int unread = 0;
         connection_wait (connection, WAIT_CUT);
         epoll_ctl (server->hangup_fd, EPOLL_CTL_DEL, connection->fd, NULL);
-        if (!server->stopping && (connection->unread || (ioctl (connection->fd, FIONREAD, &unread) == 0 && unread > 0)))
+        if (!server->stopping && !connection->upgraded &&
+            (connection->unread || (ioctl (connection->fd, FIONREAD, &unread) == 0 && unread > 0)))
             lingerers_add (server->lingerers, connection->fd);
         g_free (connection);
         *context = NULL;
@@ -660,6 +662,7 @@ on_upgrade (void *data, struct MHD_Connection *mhd, void *context, const char *e
     HttpRequest *request = data;
     HttpServer *server = request->server;
     int copy = fcntl (fd, F_DUPFD_CLOEXEC, 3);
+    request->connection->upgraded = copy >= 0;
     epoll_ctl (server->hangup_fd, EPOLL_CTL_DEL, fd, NULL); /* it watches what the duplicate shares */
     MHD_upgrade_action (handle, MHD_UPGRADE_ACTION_CLOSE);
     server->pending = TRUE;
