@@ -33,6 +33,7 @@ typedef struct {
     GCancellable *cancel;
     Cache *cache; /* NULL: to be read */
     Scan *scan;   /* NULL: to be made */
+    gboolean walked;
     Catalog *catalog;
 } Pass;
 
@@ -214,8 +215,10 @@ run_pass (GTask *task, gpointer source, gpointer data, GCancellable *cancel)
         g_autofree char *mark = cache_engine_mark (pass->engine_path);
         pass->cache = cache_read (pass->index_path, mark);
     }
-    if (!pass->scan)
+    if (!pass->scan) {
         pass->scan = scan_run ((const char *const *) pass->roots, pass->cancel);
+        pass->walked = TRUE;
+    }
     pass->catalog = catalog_new (pass->scan, pass->cache, pass->no_engine);
     if (!g_cancellable_is_cancelled (pass->cancel)) {
         if (pass->catalog->wanted->len == 0)
@@ -232,11 +235,10 @@ pass_is_back (GObject *source, GAsyncResult *result, gpointer data)
     Models *models = pass->owner;
     if (!models)
         return; /* the task frees the pass */
-    gboolean walked = !models->scan;
     models->pass = NULL;
     models->cache = g_steal_pointer (&pass->cache);
     models->scan = g_steal_pointer (&pass->scan);
-    if (walked) {
+    if (pass->walked) {
         models->work.n_scans++;
         g_autoptr (GPtrArray) folders = g_ptr_array_copy (models->scan->folders, NULL, NULL);
         g_ptr_array_set_free_func (folders, NULL); /* the scan owns the names */

@@ -170,7 +170,8 @@ add_gguf (Walk *walk, const char *folder, const char *path, const char *name, co
 /* What a folder holds that makes it an MLX model. */
 typedef struct {
     gboolean has_config, has_weights;
-    guint64 size_bytes, config_inode;
+    guint64 size_bytes;
+    guint64 mark; /* of all names, inodes and sizes */
     gint64 mtime_ns;
     GPtrArray *files;
 } Mlx;
@@ -188,7 +189,7 @@ add_mlx (Walk *walk, const char *folder, const char *path, int level, const stru
     file->classified = level >= 2;
     file->size_bytes = mlx->size_bytes;
     file->mtime_ns = mlx->mtime_ns;
-    file->inode = mlx->config_inode;
+    file->inode = mlx->mark;
     file->fresh = is_fresh (walk, file->mtime_ns);
     g_ptr_array_add (mlx->files, NULL);
     file->parts = (char **) g_ptr_array_free (g_steal_pointer (&mlx->files), FALSE);
@@ -198,10 +199,8 @@ add_mlx (Walk *walk, const char *folder, const char *path, int level, const stru
 static void
 note_for_mlx (Mlx *mlx, const char *folder, const char *name, const struct stat *st)
 {
-    if (strcmp (name, "config.json") == 0) {
-        mlx->has_config = TRUE;
-        mlx->config_inode = st->st_ino;
-    }
+    mlx->has_config |= strcmp (name, "config.json") == 0;
+    mlx->mark = (mlx->mark ^ g_str_hash (name) ^ (st->st_ino << 16) ^ st->st_size) * 1099511628211u;
     mlx->has_weights |= g_str_has_suffix (name, ".safetensors");
     mlx->size_bytes += st->st_size;
     mlx->mtime_ns = MAX (mlx->mtime_ns, mtime_ns (st));

@@ -15,7 +15,7 @@ typedef struct {
     char **parts; /* safetensors: every file in the folder, absolute; else NULL */
     gboolean is_mlx;
     gboolean classified; /* FALSE: lies above a model folder */
-    /* Tells one state of it from the next.  A folder's: sum, newest, config.json's. */
+    /* Tells one state of it from the next.  A folder's: sum, newest, a hash over its files. */
     guint64 size_bytes;
     gint64 mtime_ns;
     guint64 inode;
