@@ -216,7 +216,7 @@ run_pass (GTask *task, gpointer source, gpointer data, GCancellable *cancel)
         pass->cache = cache_read (pass->index_path, mark);
     }
     if (!pass->scan) {
-        pass->scan = scan_run ((const char *const *) pass->roots, pass->cancel);
+        pass->scan = scan_run ((const char *const *) pass->roots, 0, pass->cancel);
         pass->walked = TRUE;
     }
     pass->catalog = catalog_new (pass->scan, pass->cache, pass->no_engine);
@@ -327,7 +327,7 @@ folders_changed (gpointer data)
 static Catalog *
 empty_catalog (void)
 {
-    g_autoptr (Scan) scan = scan_run ((const char *const[]){ NULL }, NULL);
+    g_autoptr (Scan) scan = scan_run ((const char *const[]){ NULL }, 0, NULL);
     g_autoptr (Cache) cache = cache_read ("", "");
     return catalog_new (scan, cache, NULL);
 }

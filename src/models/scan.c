@@ -36,7 +36,8 @@ typedef struct {
     GHashTable *seen_files, *seen_folders; /* Identity */
     GQueue links;                          /* Link */
     gint64 now_ns;
-    gboolean full; /* SCAN_MAX_ENTRIES reached, and said so */
+    guint max_entries;
+    gboolean full; /* they are reached, and that was said */
 } Walk;
 
 Problem *
@@ -257,10 +258,10 @@ read_names (Walk *walk, DIR *dir, const char *path)
     for (const struct dirent *entry; (entry = readdir (dir));) {
         if (entry->d_name[0] == '.')
             continue;
-        if (walk->scan->n_entries >= SCAN_MAX_ENTRIES) {
-            if (!walk->full)
-                complain (walk, path,
-                          "the models folders hold more than 100000 names; what comes behind is not looked at");
+        if (walk->scan->n_entries >= walk->max_entries) {
+            g_autofree char *reason = g_strdup_printf (
+                "the models folders hold more than %u names; what comes behind is not looked at", walk->max_entries);
+            complain (walk, path, reason);
             walk->full = TRUE;
             break;
         }
@@ -358,7 +359,7 @@ follow_links (Walk *walk)
 }
 
 Scan *
-scan_run (const char *const *roots, GCancellable *cancel)
+scan_run (const char *const *roots, guint max_entries, GCancellable *cancel)
 {
     Scan *scan = g_new0 (Scan, 1);
     scan->files = g_ptr_array_new_with_free_func (file_free);
@@ -378,6 +379,7 @@ scan_run (const char *const *roots, GCancellable *cancel)
     };
     walk.seen_files = g_hash_table_new_full (identity_hash, identity_equal, g_free, NULL);
     walk.seen_folders = g_hash_table_new_full (identity_hash, identity_equal, g_free, NULL);
+    walk.max_entries = max_entries ? max_entries : SCAN_MAX_ENTRIES;
     walk.now_ns = g_get_real_time () * 1000;
     for (gsize i = 0; roots[i]; i++)
         enter_root (&walk, roots[i] + (*roots[i] == '?'), *roots[i] == '?');

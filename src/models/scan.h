@@ -38,8 +38,8 @@ typedef struct {
     guint n_entries;    /* names read */
 } Scan;
 
-/* @roots: absolute; one that is missing is an error entry, unless it begins with '?', which is cut off: then it is just empty.  Blocks:
+/* At most @max_entries names are read (0: SCAN_MAX_ENTRIES).  @roots: absolute; one that is missing is an error entry, unless it begins with '?', which is cut off: then it is just empty.  Blocks:
  * for the pool.  @cancel ends it early with what it has. */
-Scan *scan_run (const char *const *roots, GCancellable *cancel);
+Scan *scan_run (const char *const *roots, guint max_entries, GCancellable *cancel);
 void scan_free (Scan *scan);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Scan, scan_free)
