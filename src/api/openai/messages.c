@@ -247,7 +247,7 @@ read_assistant (Reader *r, gsize index, const json_t *message, json_t *out)
 static gboolean
 read_message (Reader *r, gsize index, const json_t *message)
 {
-    Role role;
+    Role role = ROLE_USER;
     if (!json_is_object (message))
         return wrong_type (r, index, NULL, "an object");
     if (!read_role (r, index, message, &role))
