@@ -96,13 +96,33 @@ api_error_set (ApiError *error, ApiErrorKind kind, const char *param, const char
     return FALSE;
 }
 
+/* What only the engine can check: its sentence begins with the name ("logit_bias: 1024 is not a token of this model"). */
+static const struct {
+    const char *start, *param;
+} engine_fields[] = {
+    { "logit_bias:", "logit_bias" },
+    { "grammar:", "grammar" },
+    { "json_schema:", "response_format" },
+};
+
+static const char *
+param_of (const ChatFailure *failure)
+{
+    if (failure->param)
+        return failure->param;
+    for (guint i = 0; failure->kind == CHAT_FAIL_INVALID && failure->message && i < G_N_ELEMENTS (engine_fields); i++)
+        if (g_str_has_prefix (failure->message, engine_fields[i].start))
+            return engine_fields[i].param;
+    return failures[failure->kind].param;
+}
+
 void
 api_error_from_failure (ApiError *error, const ChatFailure *failure)
 {
     g_return_if_fail ((gsize) failure->kind < G_N_ELEMENTS (failures));
     error->kind = failures[failure->kind].kind;
-    error->message = g_utf8_make_valid (failure->message ? failure->message : "The request failed.", -1);
-    error->param = g_strdup (failure->param ? failure->param : failures[failure->kind].param);
+    error->message = fit (failure->message ? failure->message : "The request failed.", 4096);
+    error->param = g_strdup (param_of (failure));
     error->n_prompt = failure->n_prompt;
     error->n_ctx = failure->n_ctx;
 }

@@ -201,7 +201,7 @@ describe('the real engine', () => {
     let d, endless;
     before(async () => {
         d = await startDaemon();
-        endless = (more) => ask({ messages: user('Tell me a story.'), max_tokens: 1500, stream: true,
+        endless = (more) => ask({ messages: user('Tell me a story about a fox.'), max_tokens: 1500, stream: true,
             logit_bias: { [ggufMetadata()['tokenizer.ggml.eos_token_id']]: -100 }, ...more });
     });
     after(() => d?.stop());

@@ -127,11 +127,13 @@ describe('one daemon, CORS off', () => {
         const answer = new Promise((resolve, reject) => request.on('response', resolve).on('error', reject));
         answer.catch(() => {});
         let sent = 0, stop = false;
-        answer.then(() => (stop = true));
+        answer.then(() => (stop = true), () => (stop = true));
+        let wake = () => {};
+        for (const event of ['drain', 'close', 'response']) request.on(event, () => wake());
         const chunk = Buffer.alloc(64 * 1024, 0x20);
         while (!stop && sent < 64 * 1024 * 1024 && !request.destroyed) {
             sent += chunk.length;
-            if (!request.write(chunk)) await new Promise((resolve) => (request.once('drain', resolve), request.once('close', resolve), answer.then(resolve, resolve)));
+            if (!request.write(chunk) && !stop) await new Promise((resolve) => (wake = resolve));
         }
         const { statusCode } = await answer;
         assert.equal(statusCode, 413);

@@ -113,6 +113,15 @@ test_a_failures_own_param_wins (void)
     g_assert_nonnull (error.message);
 }
 
+static void
+test_the_engines_field_is_named (void)
+{
+    g_auto (ApiError) error = { 0 };
+    api_error_from_failure (&error, &(ChatFailure){ .kind = CHAT_FAIL_INVALID,
+                                                    .message = (char *) "logit_bias: 1024 is not a token" });
+    g_assert_cmpstr (error.param, ==, "logit_bias");
+}
+
 /* http-154: coding tools look for "prompt is too long". */
 static void
 test_anthropic_words_a_long_prompt (void)
@@ -171,6 +180,7 @@ main (int argc, char **argv)
     g_test_add_func ("/errors/every-kind-has-a-row", test_every_kind_has_a_row);
     g_test_add_func ("/errors/failures", test_failures);
     g_test_add_func ("/errors/own-param", test_a_failures_own_param_wins);
+    g_test_add_func ("/errors/engines-field", test_the_engines_field_is_named);
     g_test_add_func ("/errors/anthropic-long-prompt", test_anthropic_words_a_long_prompt);
     g_test_add_func ("/http-108/events", test_events);
     g_test_add_func ("/errors/cut-to-valid", test_long_and_broken_text_is_cut_to_valid);
