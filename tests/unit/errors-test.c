@@ -117,8 +117,8 @@ static void
 test_the_engines_field_is_named (void)
 {
     g_auto (ApiError) error = { 0 };
-    api_error_from_failure (&error, &(ChatFailure){ .kind = CHAT_FAIL_INVALID,
-                                                    .message = (char *) "logit_bias: 1024 is not a token" });
+    api_error_from_failure (
+        &error, &(ChatFailure){ .kind = CHAT_FAIL_INVALID, .message = (char *) "logit_bias: 1024 is not a token" });
     g_assert_cmpstr (error.param, ==, "logit_bias");
 }
 
