@@ -328,6 +328,17 @@ args_command (const Args *args)
     return args->path[args->depth - 1];
 }
 
+gboolean
+args_takes (const Args *args, const char *name)
+{
+    const Option *const *tables = args_command (args)->options;
+    for (guint i = 0; tables && tables[i]; i++)
+        for (const Option *option = tables[i]; option->name; option++)
+            if (strcmp (option->name, name) == 0)
+                return TRUE;
+    return FALSE;
+}
+
 static const ArgsValue *
 find_value (const Args *args, const char *name)
 {

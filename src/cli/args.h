@@ -82,6 +82,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Args, args_clear)
 /* The command that was named: the last of the path. */
 const Command *args_command (const Args *args);
 
+/* TRUE when the command knows such an option. */
+gboolean args_takes (const Args *args, const char *name);
+
 /* TRUE when the option stood on the command line. */
 gboolean args_has (const Args *args, const char *name);
 /* Its value, or NULL. */

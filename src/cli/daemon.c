@@ -351,6 +351,8 @@ daemon_named (const Args *args, char **host, guint16 *port, GError **error)
 {
     *host = NULL;
     *port = 0;
+    if (!args_takes (args, "host"))
+        return FALSE; /* `server` and `daemon` speak to the local daemon; their --port is another (spec: cli.md 1.3) */
     const char *flag = args_text (args, "host"), *variable = g_getenv ("LMS_HOST");
     if (flag && strstr (flag, "://")) {
         g_set_error (error, DAEMON_ERROR, DAEMON_NOT_FOUND, "Host should not include the protocol.");
