@@ -23,6 +23,7 @@ typedef struct {
     GString *told;        /* "head /x;request /x;closed /x done;" */
     HttpRequest *resting; /* the last one that was left without an answer, or streams; NULL when it closed */
     guint n_open, n_requests;
+    guint n_fds;       /* of the process, when no client is connected */
     gsize body_length; /* of the last request */
     char *body;
     guint n_drained;
@@ -142,6 +143,16 @@ on_closed (HttpRequest *request, HttpClosed how, gpointer data)
 
 static const HttpHandler handler = { on_head, on_request, on_refused, on_closed };
 
+static guint
+n_fds (void)
+{
+    guint n = 0;
+    g_autoptr (GDir) dir = g_dir_open ("/proc/self/fd", 0, NULL);
+    while (g_dir_read_name (dir))
+        n++;
+    return n;
+}
+
 static Fixture *
 fixture_new (const HttpOptions *options)
 {
@@ -152,12 +163,22 @@ fixture_new (const HttpOptions *options)
     g_assert_no_error (error);
     fixture->server = http_server_new (fd, options, &handler, fixture, &error);
     g_assert_no_error (error);
+    fixture->n_fds = n_fds ();
     return fixture;
 }
 
+static void turn (void);
+
+/* The clients have gone: the server lets go of every one of their connections by itself. */
 static void
 fixture_free (Fixture *fixture)
 {
+    gint64 patience = g_get_monotonic_time () + 30 * G_USEC_PER_SEC;
+    while (fixture->server && n_fds () > fixture->n_fds) {
+        turn ();
+        if (g_get_monotonic_time () > patience)
+            g_error ("%u descriptors were left behind", n_fds () - fixture->n_fds);
+    }
     http_server_free (fixture->server);
     g_assert_cmpuint (fixture->n_open, ==, 0); /* whatever was opened was told to be closed */
     g_string_free (fixture->told, TRUE);
