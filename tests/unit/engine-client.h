@@ -15,14 +15,14 @@
 
 typedef struct {
     GString *content, *reasoning;
-    GPtrArray *calls;          /* GString: "name arguments" */
-    json_t *start, *end;       /* START; DONE or FAIL */
-    json_t *logprobs;          /* of all DELTAs */
-    guint n_deltas, n_tokens;  /* frames; their `tokens` */
+    GPtrArray *calls;         /* GString: "name arguments" */
+    json_t *start, *end;      /* START; DONE or FAIL */
+    json_t *logprobs;         /* of all DELTAs */
+    guint n_deltas, n_tokens; /* frames; their `tokens` */
     gboolean done, failed;
-    guint number;              /* the how manieth to end, from 1 */
-    guint started;             /* the how manieth to start, from 1 */
-    gboolean cut_character;    /* some delta was no UTF-8 by itself */
+    guint number;           /* the how manieth to end, from 1 */
+    guint started;          /* the how manieth to start, from 1 */
+    gboolean cut_character; /* some delta was no UTF-8 by itself */
 } Reply;
 
 typedef struct {
@@ -32,7 +32,7 @@ typedef struct {
     double last_progress;
     GHashTable *replies; /* job -> Reply */
     guint n_ended, n_started;
-    gboolean closed;     /* the engine closed the link */
+    gboolean closed; /* the engine closed the link */
     /* the last of these */
     json_t *state, *tokens, *rendered;
     GBytes *vectors;
@@ -82,8 +82,8 @@ client_start (void)
     const int theirs = LINK_ENGINE_FD;
     Client *c = g_new0 (Client, 1);
     g_autoptr (GError) error = NULL;
-    g_spawn_async_with_pipes_and_fds (NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1, -1, &fds[1], &theirs, 1,
-                                      &c->pid, NULL, NULL, NULL, &error);
+    g_spawn_async_with_pipes_and_fds (NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1, -1, &fds[1],
+                                      &theirs, 1, &c->pid, NULL, NULL, NULL, &error);
     g_assert_no_error (error);
     close (fds[1]);
     c->link = link_new (fds[0]);
@@ -205,7 +205,8 @@ client_step (Client *c)
             client_take (c, &frame);
             return TRUE;
         case LINK_WANTS_MORE: {
-            struct pollfd pfd = { .fd = link_fd (c->link), .events = POLLIN | (link_queued_bytes (c->link) ? POLLOUT : 0) };
+            struct pollfd pfd = { .fd = link_fd (c->link),
+                                  .events = POLLIN | (link_queued_bytes (c->link) ? POLLOUT : 0) };
             g_assert_cmpint (poll (&pfd, 1, PATIENCE_MS), >, 0);
             link_flush (c->link);
             break;

@@ -65,7 +65,7 @@ reason (const Reply *reply)
     return json_peek_string (reply->end, reply->failed ? "kind" : "reason");
 }
 
-/* Some text of about @n_words tokens that begins with @first. */
+/* Some text of @n_words words, a few tokens each, that begins with @first. */
 static char *
 long_text (const char *first, guint n_words)
 {
@@ -94,10 +94,21 @@ endless (Client *c, const char *system, const char *user)
 }
 
 static void
+wait_for_start (Client *c, guint32 id)
+{
+    while (!client_reply (c, id)->start) {
+        g_assert_false (client_reply (c, id)->failed);
+        g_assert_true (client_step (c));
+    }
+}
+
+static void
 wait_for_text (Client *c, guint32 id)
 {
-    while (client_reply (c, id)->n_deltas == 0)
+    while (client_reply (c, id)->n_deltas == 0) {
+        g_assert_false (client_reply (c, id)->failed);
         g_assert_true (client_step (c));
+    }
 }
 
 /* ---- one job -------------------------------------------------------------------------------------------------------------- */
@@ -146,16 +157,18 @@ stop_strings_are_cut_out (void)
     g_autofree char *whole = g_strdup (ask (c, 1, job (chat (NULL, facts[0].question)))->content->str);
     /* Every part of the answer as a stop string: tokens begin and end somewhere in it. */
     guint id = 2;
-    for (gsize begin = 0; whole[begin]; begin += 3)
-        for (gsize length = 1; length < 6 && begin + length <= strlen (whole); length += 2) {
+    for (gsize begin = 0; begin < strlen (whole); begin += 5)
+        for (gsize length = 1; length < 7 && begin + length <= strlen (whole); length += 5) {
             g_autofree char *stop = g_strndup (whole + begin, length);
-            const Reply *reply = ask (c, id++, job_with (chat (NULL, facts[0].question), "stop", json_pack ("[s, s]", "never", stop)));
+            const Reply *reply =
+                ask (c, id++, job_with (chat (NULL, facts[0].question), "stop", json_pack ("[s, s]", "never", stop)));
             g_assert_cmpstr (reason (reply), ==, "stop_string");
             g_assert_cmpstr (json_peek_string (reply->end, "stop_string"), ==, stop);
             g_autofree char *expected = g_strndup (whole, strstr (whole, stop) - whole);
             g_assert_cmpstr (reply->content->str, ==, expected);
         }
-    const Reply *reply = ask (c, id, job_with (chat (NULL, facts[0].question), "stop", json_pack ("[s]", "nowhere in it")));
+    const Reply *reply =
+        ask (c, id, job_with (chat (NULL, facts[0].question), "stop", json_pack ("[s]", "nowhere in it")));
     g_assert_cmpstr (reason (reply), ==, "stop");
     g_assert_cmpstr (reply->content->str, ==, whole);
 }
@@ -181,10 +194,10 @@ static json_t *
 weather (gboolean parallel)
 {
     json_t *request = chat (NULL, "What is the weather in Paris and Rome?");
-    json_object_set_new (
-        request, "tools",
-        json_pack ("[{s:s, s:{s:s, s:{s:s, s:{s:{s:s}}, s:[s]}}}]", "type", "function", "function", "name", "get_weather",
-                   "parameters", "type", "object", "properties", "location", "type", "string", "required", "location"));
+    json_object_set_new (request, "tools",
+                         json_pack ("[{s:s, s:{s:s, s:{s:s, s:{s:{s:s}}, s:[s]}}}]", "type", "function", "function",
+                                    "name", "get_weather", "parameters", "type", "object", "properties", "location",
+                                    "type", "string", "required", "location"));
     json_object_set_new (request, "parallel_tool_calls", json_boolean (parallel));
     return request;
 }
@@ -247,8 +260,8 @@ static void
 characters_are_whole (void)
 {
     g_autoptr (Client) c = client_load (DEMO, json_object ());
-    json_t *request = json_pack ("{s:s, s:s, s:o}", "prompt", "x", "grammar", "root ::= \"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x99\x82!\"",
-                                 "sampling", greedy ());
+    json_t *request = json_pack ("{s:s, s:s, s:o}", "prompt", "x", "grammar",
+                                 "root ::= \"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x99\x82!\"", "sampling", greedy ());
     const Reply *reply = ask (c, 1, job (json_incref (request)));
     g_assert_cmpstr (reply->content->str, ==, "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x99\x82!");
     g_assert_false (reply->cut_character);
@@ -413,19 +426,18 @@ a_new_prefix_is_computed_once (void)
 static void
 followers_survive_their_leader (void)
 {
-    g_autoptr (Client) c = client_load (DEMO, json_pack ("{s:i, s:i}", "n_batch", 32, "n_ctx", 4096));
-    g_autofree char *system = long_text ("You are a helpful assistant.", 1500);
+    g_autoptr (Client) c = client_load (DEMO, json_pack ("{s:i, s:i}", "n_batch", 32, "n_ctx", 16384));
+    g_autofree char *system = long_text ("You are a helpful assistant.", 300);
     for (guint id = 1; id <= 3; id++) {
         g_autofree char *user = g_strdup_printf ("What is %u + 5?", id);
         client_send (c, LINK_JOB, id, job_with (chat (system, user), "max_tokens", json_integer (2)));
     }
-    while (!client_reply (c, 1)->start)
-        g_assert_true (client_step (c));
+    wait_for_start (c, 1);
     link_send (c->link, LINK_CANCEL, 1, NULL, 0);
     g_assert_cmpstr (reason (client_wait (c, 1)), ==, "cancelled");
     for (guint id = 2; id <= 3; id++)
         g_assert_cmpstr (reason (client_wait (c, id)), !=, "cancelled");
-    g_assert_cmpint (usage (client_reply (c, 3), "cached") + usage (client_reply (c, 2), "cached"), >=, 1500);
+    g_assert_cmpint (usage (client_reply (c, 3), "cached") + usage (client_reply (c, 2), "cached"), >=, 300);
 }
 
 static void
@@ -449,7 +461,7 @@ parked_cells_stay_within_their_budget (void)
     g_autoptr (Client) c = client_load (DEMO, json_pack ("{s:i, s:i}", "n_ctx", 2048, "park_cells", 300));
     for (guint id = 1; id <= 6; id++) {
         g_autofree char *first = g_strdup_printf ("%u", id * 1111);
-        g_autofree char *text = long_text (first, 200);
+        g_autofree char *text = long_text (first, 40);
         ask (c, id, job_with (chat (NULL, text), "max_tokens", json_integer (1)));
         g_assert_cmpint (client_count (c, "cells_parked"), <=, 300);
     }
@@ -496,17 +508,16 @@ static void
 cancelled_in_its_prompt (void)
 {
     g_autoptr (Client) c = client_load (DEMO, json_pack ("{s:i, s:i}", "n_ctx", 16384, "n_batch", 32));
-    g_autofree char *text = long_text ("", 8000);
+    g_autofree char *text = long_text ("", 5000);
     gint64 before = client_count (c, "n_tokens_decoded");
     client_send (c, LINK_JOB, 1, job (chat (NULL, text)));
-    while (!client_reply (c, 1)->start)
-        g_assert_true (client_step (c));
+    wait_for_start (c, 1);
     link_send (c->link, LINK_CANCEL, 1, NULL, 0);
     const Reply *reply = client_wait (c, 1);
     g_assert_cmpstr (reason (reply), ==, "cancelled");
     g_assert_cmpint (usage (reply, "completion"), ==, 0);
     gint64 after = client_count (c, "n_tokens_decoded");
-    g_assert_cmpint (after - before, <, 8000);
+    g_assert_cmpint (after - before, <, 5000);
     g_assert_cmpint (client_count (c, "n_tokens_decoded"), ==, after); /* nothing goes on */
     g_assert_cmpint (client_count (c, "jobs"), ==, 0);
 }
@@ -549,7 +560,7 @@ static void
 a_paused_job_rests (void)
 {
     g_autoptr (Client) c = client_load (DEMO, json_object ());
-    client_send (c, LINK_JOB, 1, job_with (endless (c, NULL, "Tell me a story."), "max_tokens", json_integer (1000)));
+    client_send (c, LINK_JOB, 1, job_with (endless (c, NULL, "Tell me a story."), "max_tokens", json_integer (200)));
     wait_for_text (c, 1);
     link_send (c->link, LINK_PAUSE, 1, NULL, 0);
     gint64 rests_at = client_count (c, "n_decode");
@@ -559,7 +570,7 @@ a_paused_job_rests (void)
     g_assert_cmpint (client_count (c, "n_decode"), <=, rests_at + n_other + 2);
     g_assert_false (client_reply (c, 1)->done);
     link_send (c->link, LINK_RESUME, 1, NULL, 0);
-    g_assert_cmpint (usage (client_wait (c, 1), "completion"), ==, 1000);
+    g_assert_cmpint (usage (client_wait (c, 1), "completion"), ==, 200);
 }
 
 /* ---- bad input ------------------------------------------------------------------------------------------------------------ */
@@ -583,13 +594,14 @@ bad_frames_are_answered (void)
         { LINK_JOB, "{\"request\":{\"messages\":[{\"role\":3}]}}" },
         { LINK_JOB, "{\"request\":{\"tokens\":[999999]}}" },
         { LINK_JOB, "{\"request\":{\"tokens\":[\"x\"]}}" },
-        { LINK_JOB, "{\"request\":{\"prompt\":\"x\",\"grammar\":\"root ::=\"}}" },
+        { LINK_JOB, "{\"request\":{\"prompt\":\"x\",\"grammar\":\"root ::= (\"}}" },
         { LINK_JOB, "{\"request\":{\"prompt\":\"x\",\"grammar\":\"%llguidance {}\"}}" },
         { LINK_JOB, "{\"request\":{\"prompt\":\"x\",\"json_schema\":{\"$ref\":\"#/nowhere\"}}}" },
         { LINK_JOB, "{\"request\":{\"prompt\":\"x\"},\"stop\":\"text\"}" },
         { LINK_JOB, "{\"request\":{\"prompt\":\"x\"},\"stop\":[1]}" },
         { LINK_JOB, "{\"request\":{\"prompt\":\"x\"},\"owner\":\"\"}" },
-        { LINK_JOB, "{\"request\":{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"chat_template\":\"{{ raise_exception('no') }}\"}}" },
+        { LINK_JOB, "{\"request\":{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"chat_template\":\"{{ "
+                    "raise_exception('no') }}\"}}" },
         { LINK_EMBED, "{\"inputs\":[\"x\"]}" },
         { LINK_TOKENIZE, "{}" },
         { LINK_TOKENIZE, "{\"text\":1}" },
@@ -641,7 +653,9 @@ files_that_do_not_load (void)
     const struct {
         const char *name;
         gsize length;
-    } files[] = { { "empty.gguf", 0 }, { "magic.gguf", 4 }, { "head.gguf", 2000 }, { "half.gguf", n / 2 }, { "missing.gguf", 0 } };
+    } files[] = {
+        { "empty.gguf", 0 }, { "magic.gguf", 4 }, { "head.gguf", 2000 }, { "half.gguf", n / 2 }, { "missing.gguf", 0 }
+    };
     for (guint i = 0; i < G_N_ELEMENTS (files); i++) {
         g_autofree char *path = g_build_filename (folder, files[i].name, NULL);
         if (!g_str_equal (files[i].name, "missing.gguf"))
@@ -781,7 +795,8 @@ embeddings_are_unit_vectors (void)
 {
     g_autoptr (Client) c = client_load (EMBEDDER, json_pack ("{s:b}", "embedding", 1));
     g_assert_nonnull (c->ready);
-    Vectors v = embed (c, 1, json_pack ("[s, s, s]", "a cat sits on the mat", "the stock market fell", "a cat sits on the mat"));
+    Vectors v = embed (
+        c, 1, json_pack ("[s, s, s]", "a cat sits on the mat", "the stock market fell", "a cat sits on the mat"));
     g_assert_cmpuint (v.n, ==, 3);
     g_assert_cmpuint (v.dim, ==, json_peek_int (c->ready, "n_embd", 0));
     for (guint i = 0; i < 3; i++) {
