@@ -426,7 +426,7 @@ a_new_prefix_is_computed_once (void)
 static void
 followers_survive_their_leader (void)
 {
-    g_autoptr (Client) c = client_load (DEMO, json_pack ("{s:i, s:i}", "n_batch", 32, "n_ctx", 16384));
+    g_autoptr (Client) c = client_load (DEMO, json_pack ("{s:i, s:i}", "n_batch", 32, "n_ctx", 4096));
     g_autofree char *system = long_text ("You are a helpful assistant.", 300);
     for (guint id = 1; id <= 3; id++) {
         g_autofree char *user = g_strdup_printf ("What is %u + 5?", id);
