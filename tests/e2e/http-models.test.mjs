@@ -1,11 +1,11 @@
 // http.md 2 and 7: from a name to an instance, loading on request, the list of models.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import OpenAI from 'openai';
-import { startDaemon, until, writeJson } from './lib/daemon.mjs';
+import { makeHome, startDaemon, until, writeJson } from './lib/daemon.mjs';
 import { EMBEDDER, MODEL, ask, chat, chatText, client, openaiError } from './lib/http.mjs';
 import { demoModel, embedModel } from './lib/paths.mjs';
 
@@ -182,7 +182,9 @@ test('http-041 a truncated GGUF file is 400 model_load_failed; the server and ot
         writeFileSync(join(folder, name), whole.subarray(0, length));
         models[`a/${name}/${name}.gguf`] = join(folder, name);
     }
-    const d = await startDaemon({ models });
+    const home = makeHome({ models });
+    for (const name of Object.keys(cuts)) utimesSync(home.file(`models/a/${name}/${name}.gguf`), 1e9, 1e9); // not just being written
+    const d = await startDaemon({ home: home.home });
     try {
         for (const name of Object.keys(cuts)) {
             const error = await openaiError(await chat(d, ask({ model: `a/${name}/${name}.gguf` })));
@@ -193,6 +195,7 @@ test('http-041 a truncated GGUF file is 400 model_load_failed; the server and ot
         assert.equal((await chatText(d, ask({ model: 'whole' }))).model, 'whole');
     } finally {
         await d.stop();
+        home.remove();
         rmSync(folder, { recursive: true });
     }
 });
