@@ -413,7 +413,8 @@ struct LbTurn {
         thinking_ends; /* marks of which a beginning may be held back; marks that end reasoning */
     Utf8Gate utf8;
     std::string reply;
-    size_t settled;       /* bytes of @reply when a delta went out last */
+    size_t parsed;        /* bytes of @reply that were understood last */
+    size_t settled;       /* @parsed when a delta went out last */
     common_chat_msg sent; /* what the deltas so far add up to */
     std::string sent_tail;
 };
@@ -634,6 +635,23 @@ read_template_kwargs (const json &request, common_chat_templates_inputs &inputs)
     inputs.enable_thinking = peek_bool (request, "enable_thinking", inputs.enable_thinking);
 }
 
+/* Why the template failed: the schemas are part of what it builds, and their errors should name them. */
+static void
+blame_schemas (const common_chat_templates_inputs &inputs)
+{
+    auto check = [] (const std::string &schema, const std::string &what) {
+        try {
+            json_schema_to_grammar (json::parse (schema));
+        } catch (const std::exception &e) {
+            throw Failure ("grammar", what + " cannot be enforced: " + e.what ());
+        }
+    };
+    if (!inputs.json_schema.empty ())
+        check (inputs.json_schema, "the JSON schema");
+    for (const common_chat_tool &tool : inputs.tools)
+        check (tool.parameters, "the parameters of tool \"" + tool.name + "\"");
+}
+
 static common_chat_params
 apply_template (const common_chat_templates *templates, common_chat_templates_inputs &inputs)
 {
@@ -649,6 +667,7 @@ apply_template (const common_chat_templates *templates, common_chat_templates_in
         } catch (const std::exception &) {
         }
     }
+    blame_schemas (inputs);
     if (reason.size () > 2000)
         reason.resize (2000);
     throw Failure ("template", "the chat template fails on these messages: " + reason);
@@ -682,6 +701,8 @@ prepare_messages (const LbChat *chat, const json &request)
     done.chat = apply_template (own ? own.get () : chat->templates.get (), inputs);
     done.has_tools = !inputs.tools.empty () && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
     done.parses = true;
+    if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED && done.chat.grammar.empty ()) /* trap 3 */
+        throw Failure ("template", "this model's template cannot be made to call a tool");
     if (!done.chat.grammar.empty ()) {
         std::string grammar = done.chat.grammar;
         if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED && peek_bool (request, "strict_call", false))
@@ -698,9 +719,11 @@ prepare_text (const json &request)
 {
     Prepared done = {};
     done.chat.prompt = peek_text (request, "prompt", "");
-    const std::string schema = read_schema (request);
-    if (!schema.empty ())
-        done.grammar = { COMMON_GRAMMAR_TYPE_USER, json_schema_to_grammar (json::parse (schema)) };
+    common_chat_templates_inputs inputs;
+    inputs.json_schema = read_schema (request);
+    blame_schemas (inputs);
+    if (!inputs.json_schema.empty ())
+        done.grammar = { COMMON_GRAMMAR_TYPE_USER, json_schema_to_grammar (json::parse (inputs.json_schema)) };
     return done;
 }
 
@@ -714,16 +737,7 @@ prepare (const LbChat *chat, const json &request)
     if (own_grammar && schema)
         invalid ("a request has at most one of json_schema and grammar");
 
-    Prepared done;
-    try {
-        done = peek (request, "messages") ? prepare_messages (chat, request) : prepare_text (request);
-    } catch (const Failure &) {
-        throw;
-    } catch (const std::exception &e) {
-        if (schema)
-            throw Failure ("grammar", std::string ("the JSON schema cannot be enforced: ") + e.what ());
-        throw;
-    }
+    Prepared done = peek (request, "messages") ? prepare_messages (chat, request) : prepare_text (request);
     if (own_grammar) {
         const std::string grammar = peek_text (request, "grammar", "");
         if (done.has_tools)
@@ -870,9 +884,43 @@ read_constraint (const json &request, const Prepared &done, const LbTurn *turn, 
     }
 }
 
+/* The grammar parser tells its reason to stderr alone, with the whole grammar behind it.  While one of these lives, stderr (a
+ * variable in glibc) is a buffer; nothing else in an engine prints at that time. */
+struct HeardStderr {
+    char *text = nullptr;
+    size_t size = 0;
+    FILE *real = stderr, *buffer = open_memstream (&text, &size);
+
+    HeardStderr ()
+    {
+        if (buffer)
+            stderr = buffer;
+    }
+    ~HeardStderr ()
+    {
+        stderr = real;
+        if (buffer)
+            fclose (buffer);
+        free (text);
+    }
+
+    std::string reason ()
+    {
+        static const char mark[] = "error parsing grammar: ";
+        if (buffer)
+            fflush (buffer);
+        const char *found = buffer ? strstr (text, mark) : nullptr;
+        if (!found)
+            return "";
+        found += strlen (mark);
+        return std::string (found, std::min<size_t> (strcspn (found, "\n"), 500));
+    }
+};
+
 static void
 make_sampler (LbTurn *turn, common_params_sampling &p)
 {
+    HeardStderr heard;
     try {
         turn->sampler.reset (common_sampler_init (turn->model, p));
     } catch (const std::exception &e) {
@@ -880,7 +928,8 @@ make_sampler (LbTurn *turn, common_params_sampling &p)
             throw;
         if (!strcmp (e.what (), "std::exception") || strstr (e.what (), "grammar stack")) /* trap 2 */
             throw Failure ("grammar", "this model's template and tokenizer cannot be constrained together");
-        throw Failure ("grammar", std::string ("the constraint cannot be used: ") + e.what ());
+        const std::string reason = heard.reason ();
+        throw Failure ("grammar", "the constraint cannot be used: " + (reason.empty () ? e.what () : reason));
     }
     /* Penalties look back into the prompt; the grammar begins behind it. */
     const size_t look_back = std::min (turn->tokens.size (), (size_t) std::max (p.penalty_last_n, 64));
@@ -1089,7 +1138,7 @@ static void
 send (LbTurn *turn, json &deltas, json delta, const std::string &text)
 {
     deltas.push_back (delta);
-    turn->settled = turn->reply.size ();
+    turn->settled = turn->parsed;
     if (!text.empty ())
         turn->sent_tail = text;
 }
@@ -1148,11 +1197,49 @@ consumed (const LbTurn *turn)
     return at == std::string::npos ? turn->settled : at + tail.size ();
 }
 
-/* The reply is not what its format promised: what was not sent comes as content, and so does the rest (trap 5). */
+/* Parses the first @length bytes.  False when they leave the format, or contradict what was sent. */
+static bool
+understand (const LbTurn *turn, size_t length, common_chat_msg &now)
+{
+    const std::string text = turn->reply.substr (0, length);
+    if (bracket_depth (text, false) > MAX_REPLY_DEPTH)
+        return false;
+    try { /* "not partial" throws where the text leaves the format; unfinished text is fine either way */
+        now = common_chat_parse (text, false, turn->parser);
+        return extends (turn->sent, now);
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+static void
+deliver (LbTurn *turn, json &deltas, const common_chat_msg &now, size_t length, bool last)
+{
+    turn->parsed = length;
+    send_text (turn, deltas, "reasoning", turn->sent.reasoning_content, now.reasoning_content);
+    send_text (turn, deltas, "content", turn->sent.content, now.content);
+    send_calls (turn, deltas, now.tool_calls, last);
+}
+
+/* The reply is not what its format promised (trap 5): as far as it parses it is delivered, the rest comes as content, and so does
+ * all that follows. */
 static void
 give_up (LbTurn *turn, json &deltas)
 {
-    std::string rest = turn->reply.substr (consumed (turn));
+    size_t good = turn->parsed, bad = turn->reply.size ();
+    common_chat_msg now;
+    while (bad - good > 1) {
+        size_t middle = good + (bad - good) / 2;
+        while (middle > good && ((unsigned char) turn->reply[middle] & 0xc0) == 0x80)
+            middle--;
+        if (middle == good)
+            break;
+        (understand (turn, middle, now) ? good : bad) = middle;
+    }
+    if (good > turn->parsed && understand (turn, good, now))
+        deliver (turn, deltas, now, good, false);
+
+    std::string rest = turn->reply.substr (turn->sent.tool_calls.empty () ? consumed (turn) : turn->parsed);
     const size_t first = rest.find_first_not_of (" \r\n\t");
     for (const std::string &mark : turn->thinking_ends)
         if (first != std::string::npos && !mark.empty () && rest.compare (first, mark.size (), mark) == 0) {
@@ -1160,6 +1247,7 @@ give_up (LbTurn *turn, json &deltas)
             break;
         }
     turn->plain = turn->parse_failed = true;
+    turn->parsed = turn->reply.size ();
     send_text (turn, deltas, "content", turn->sent.content, turn->sent.content + rest);
 }
 
@@ -1182,26 +1270,14 @@ release_held (LbTurn *turn, json &deltas)
 static void
 parse_reply (LbTurn *turn, json &deltas, bool last)
 {
-    /* "Not partial" throws where the text leaves the format; an unfinished one is fine in both ways. */
-    bool understood = false;
     common_chat_msg now;
-    if (bracket_depth (turn->reply, false) <= MAX_REPLY_DEPTH) {
-        try {
-            now = common_chat_parse (turn->reply, false, turn->parser);
-            understood = extends (turn->sent, now);
-        } catch (const std::exception &) {
-        }
+    if (understand (turn, turn->reply.size (), now)) {
+        deliver (turn, deltas, now, turn->reply.size (), last);
+        if (last)
+            release_held (turn, deltas);
+    } else if (last || turn->reply.size () - turn->parsed > PATIENCE_BYTES) {
+        give_up (turn, deltas);
     }
-    if (!understood) {
-        if (last || turn->reply.size () - turn->settled > PATIENCE_BYTES)
-            give_up (turn, deltas);
-        return;
-    }
-    send_text (turn, deltas, "reasoning", turn->sent.reasoning_content, now.reasoning_content);
-    send_text (turn, deltas, "content", turn->sent.content, now.content);
-    send_calls (turn, deltas, now.tool_calls, last);
-    if (last)
-        release_held (turn, deltas);
 }
 
 char *

@@ -69,7 +69,8 @@ struct gguf_context *lb_gguf_open (FILE *file, char **err);
  *
  * With "messages"
  *   "tools"               OpenAI's form: [{"type":"function","function":{"name","description","parameters"}}..]
- *   "tool_choice"         "auto" (default) | "none" | "required" | {"type":"function","function":{"name"}}: only that tool, required
+ *   "tool_choice"         "auto" (default) | "none" | "required" | {"type":"function","function":{"name"}}: only that tool, required.
+ *                         Fails ("template") where required cannot be enforced: templates without a notion of tools (trap 3)
  *   "parallel_tool_calls" bool, default true; false is not in every grammar: end the job when call 1 begins (trap 4)
  *   "enable_thinking"     bool; absent: the template's habit
  *   "template_kwargs"     object: further variables of the template, e.g. {"reasoning_effort":"high"}
@@ -98,8 +99,7 @@ void lb_turn_free (LbTurn *turn);
 
 /* INFO, a JSON object
  *   "format"              name of the reply format ("Content-only", "peg-native", ..)
- *   "constrained"         bool: a grammar holds the reply from its first token.  false although required was asked for: the
- *                         template has no grammar for calls (trap 3), refuse or go on
+ *   "constrained"         bool: a grammar holds the reply from its first token
  *   "grammar_bytes", "grammar_lazy"     size of the grammar (0: none); lazy: it starts at the first tool mark
  *   "stops"               [text..]: further stop strings that the template wants
  *   "supports_thinking"   bool
