@@ -917,20 +917,40 @@ struct HeardStderr {
     }
 };
 
+/* common_sampler_init leaks what it has made so far when a grammar fails, and loses the reason (trap 1): so try the grammar alone. */
+static void
+check_grammar (const LbTurn *turn, const common_params_sampling &p)
+{
+    HeardStderr heard;
+    std::unique_ptr<llama_sampler, void (*) (llama_sampler *)> grammar (
+        llama_sampler_init_grammar (turn->vocab, p.grammar.grammar.c_str (), "root"), llama_sampler_free);
+    if (!grammar) {
+        const std::string reason = heard.reason ();
+        throw Failure ("grammar", "the constraint cannot be used" + (reason.empty () ? "" : ": " + reason));
+    }
+    if (p.grammar_lazy || !common_grammar_needs_prefill (p.grammar))
+        return;
+    try { /* trap 2: what the template has put behind the prompt must fit, token by token */
+        bool first = true;
+        for (llama_token token : common_tokenize (turn->vocab, p.generation_prompt, false, true)) {
+            const std::string piece = common_token_to_piece (turn->vocab, token, true);
+            const bool added_space =
+                first && !piece.empty () && isspace (piece[0]) && !isspace (p.generation_prompt[0]);
+            first = false;
+            if (!added_space)
+                llama_sampler_accept (grammar.get (), token);
+        }
+    } catch (const std::exception &) {
+        throw Failure ("grammar", "this model's template and tokenizer cannot be constrained together");
+    }
+}
+
 static void
 make_sampler (LbTurn *turn, common_params_sampling &p)
 {
-    HeardStderr heard;
-    try {
-        turn->sampler.reset (common_sampler_init (turn->model, p));
-    } catch (const std::exception &e) {
-        if (p.grammar.empty ())
-            throw;
-        if (!strcmp (e.what (), "std::exception") || strstr (e.what (), "grammar stack")) /* trap 2 */
-            throw Failure ("grammar", "this model's template and tokenizer cannot be constrained together");
-        const std::string reason = heard.reason ();
-        throw Failure ("grammar", "the constraint cannot be used: " + (reason.empty () ? e.what () : reason));
-    }
+    if (!p.grammar.empty ())
+        check_grammar (turn, p);
+    turn->sampler.reset (common_sampler_init (turn->model, p));
     /* Penalties look back into the prompt; the grammar begins behind it. */
     const size_t look_back = std::min (turn->tokens.size (), (size_t) std::max (p.penalty_last_n, 64));
     for (size_t i = turn->tokens.size () - look_back; i < turn->tokens.size (); i++)

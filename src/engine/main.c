@@ -43,10 +43,6 @@ static int
 run_engine (void)
 {
     g_autoptr (GError) error = NULL;
-    if (!sandbox_prepare (0, LINK_ENGINE_FD, &error)) {
-        g_printerr ("lms-engine: %s\n", error->message);
-        return 1;
-    }
     g_autoptr (Link) link = link_new (LINK_ENGINE_FD);
     last_words_link = link;
     if (!backend_load (on_abort, &error)) {
@@ -64,6 +60,12 @@ int
 main (int argc, char **argv)
 {
     setenv ("GGML_NO_BACKTRACE", "1", 1); /* no debugger is started on an assertion */
+    const char *parent = getenv ("LMS_PARENT_PID");
+    g_autoptr (GError) error = NULL;
+    if (!sandbox_prepare (parent ? (pid_t) atoi (parent) : 0, argc == 1 ? LINK_ENGINE_FD : -1, &error)) {
+        g_printerr ("lms-engine: %s\n", error->message);
+        return 1;
+    }
     if (argc >= 3 && g_str_equal (argv[1], "--inspect"))
         return inspect_main (argc - 2, argv + 2);
     if (argc == 4 && g_str_equal (argv[1], "--estimate"))

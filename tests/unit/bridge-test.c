@@ -142,7 +142,6 @@ test_template (gconstpointer data)
 
     check_rendered (chat, "{" HELLO "}");
     check_rendered (chat, "{\"tools\":[" WEATHER_TOOL "]," HELLO "}");
-    check_rendered (chat, "{\"tools\":[" WEATHER_TOOL "],\"tool_choice\":\"none\"," HELLO "}");
     const char *required = "{\"tools\":[" WEATHER_TOOL "],\"tool_choice\":\"required\"," HELLO "}", *kind = NULL;
     if (g_strv_contains (toolless, file)) {
         g_assert_null (lb_turn_new (chat, required, &err, &kind));
@@ -262,6 +261,27 @@ test_bad_requests (void)
         free (err);
     }
     lb_chat_free (chat);
+}
+
+/* SentencePiece puts a space before the template's mark and drops it from the grammar's view (trap 2). */
+static void
+test_unfit_tokenizer (void)
+{
+    struct llama_model_params params = llama_model_default_params ();
+    params.vocab_only = true;
+    struct llama_model *spm = llama_model_load_from_file (LLAMA_RELEASE "/models/ggml-vocab-llama-spm.gguf", params);
+    g_assert_nonnull (spm);
+    char *err = NULL;
+    const char *kind = NULL;
+    LbChat *chat = lb_chat_new (spm, "chatml", &err);
+    g_assert_cmpstr (err, ==, NULL);
+    check_rendered (chat, "{" HELLO "}");
+    g_assert_null (lb_turn_new (chat, "{" HELLO ",\"json_schema\":{\"type\":\"object\"}}", &err, &kind));
+    g_assert_cmpstr (kind, ==, "grammar");
+    g_assert_nonnull (strstr (err, "cannot be constrained together"));
+    free (err);
+    lb_chat_free (chat);
+    llama_model_free (spm);
 }
 
 static void
@@ -410,7 +430,7 @@ static const struct {
     { "gemma-4", "google-gemma-4-31B-it.jinja", "{\"tools\":[" WEATHER_TOOL "]," HELLO "}",
       "<|tool_call>call:get_weather{location:<|\"|>Paris ☂<|\"|>}<tool_call|>", "", "",
       "get_weather {\"location\":\"Paris ☂\"}" },
-    { "mistral", "Mistral-Small-3.2-24B-Instruct-2506.jinja", "{\"tools\":[" WEATHER_TOOL "]," HELLO "}",
+    { "mistral", "unsloth-mistral-Devstral-Small-2507.jinja", "{\"tools\":[" WEATHER_TOOL "]," HELLO "}",
       "[TOOL_CALLS]get_weather[ARGS]{\"location\": \"Paris ☂\"}", "", "", "get_weather {\"location\": \"Paris ☂\"}" },
 };
 
@@ -437,7 +457,7 @@ test_reply (gconstpointer data)
 {
     gsize i = GPOINTER_TO_SIZE (data);
     LbChat *chat = chat_from (vocabulary, replies[i].file);
-    for (gsize step = 1; step <= 7; step += 2)
+    for (gsize step = 1; step <= 5; step += 4)
         check_reply (chat, i, step);
     check_reply (chat, i, 100000);
     lb_chat_free (chat);
@@ -934,6 +954,7 @@ main (int argc, char **argv)
     g_test_add_func ("/bridge/template-probe", test_template_probe);
     g_test_add_func ("/bridge/bad-templates", test_bad_templates);
     g_test_add_func ("/bridge/bad-requests", test_bad_requests);
+    g_test_add_func ("/bridge/unfit-tokenizer", test_unfit_tokenizer);
     g_test_add_func ("/bridge/deep-request", test_deep_request);
     g_test_add_func ("/bridge/far-too-long", test_far_too_long);
     g_test_add_func ("/bridge/renderings", test_renderings);
