@@ -333,7 +333,9 @@ read_head (json_t *out, FILE *file, guint64 file_size, GError **error)
         return FALSE;
     }
     const char *arch = peek_text (head, "general.architecture"), *type = peek_text (head, "general.type");
-    if (!(arch && *arch) && !(type && *type))
+    double part;
+    gboolean later_part = peek_number (head, "split.no", &part) && part > 0; /* part 1 has the metadata of all */
+    if (!(arch && *arch) && !(type && *type) && !later_part)
         return refuse (error, "the file names no architecture");
     put_text (out, "arch", arch);
     put_text (out, "type", type);
