@@ -258,7 +258,10 @@ child_new (Inspect *inspect)
     child->fd = -1;
     child->files = g_array_new (FALSE, FALSE, sizeof (guint));
     child->line = g_byte_array_new ();
-    guint share = (g_queue_get_length (&inspect->queue) + INSPECT_CHILDREN - 1) / INSPECT_CHILDREN;
+    guint n_idle = 0;
+    for (guint i = 0; i < INSPECT_CHILDREN; i++)
+        n_idle += inspect->children[i] == NULL;
+    guint share = (g_queue_get_length (&inspect->queue) + n_idle - 1) / n_idle;
     child->alone = !g_queue_is_empty (&inspect->suspects);
     GQueue *from = child->alone ? &inspect->suspects : &inspect->queue;
     guint wanted = child->alone ? 1 : CLAMP (share, 1, INSPECT_FILES_A_CHILD);
