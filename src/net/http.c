@@ -305,6 +305,8 @@ static gboolean
 pump_dispatch (GSource *source, GSourceFunc callback, gpointer data)
 {
     HttpServer *server = ((PumpSource *) source)->server;
+    if (server->pumping)
+        return G_SOURCE_CONTINUE; /* a handler runs the loop */
     server->pumping = TRUE;
     /* MHD goes first, so that a request answered at once is answered even to a client that has shut down its writing side. */
     server->pending |= g_source_query_unix_fd (source, server->mhd_tag) != 0;
@@ -1011,6 +1013,9 @@ http_server_new (int listen_fd, const HttpOptions *options, const HttpHandler *h
     server->mhd_tag = g_source_add_unix_fd (source, mhd_fd, G_IO_IN);
     server->hangup_tag = g_source_add_unix_fd (source, server->hangup_fd, G_IO_IN);
     g_source_set_static_name (source, "http");
+    /* For a source that can't recurse GLib takes its descriptors out of the poll before each dispatch and puts them back after it, at the
+     * price of a write to its wake-up descriptor each time: four, and a read, for a GET. */
+    g_source_set_can_recurse (source, TRUE);
     g_source_attach (source, NULL);
     server->pending = TRUE; /* the first run puts the listening socket into MHD's set */
     return server;

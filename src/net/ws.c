@@ -63,6 +63,7 @@ struct Ws {
     GByteArray *out;               /* from @out_start on not yet sent */
     gsize out_start;
     gboolean over_high;
+    gboolean dispatching;
 };
 
 /* ---- leaving --------------------------------------------------------------------------------------------------------------- */
@@ -333,6 +334,9 @@ static gboolean
 source_dispatch (GSource *source, GSourceFunc callback, gpointer data)
 {
     Ws *ws = ((WsSource *) source)->ws;
+    if (ws->dispatching)
+        return G_SOURCE_CONTINUE; /* a handler runs the loop */
+    ws->dispatching = TRUE;
     gint64 ready = g_source_get_ready_time (source);
     GIOCondition events = g_source_query_unix_fd (source, ws->tag);
     if (ws->early) {
@@ -357,6 +361,7 @@ source_dispatch (GSource *source, GSourceFunc callback, gpointer data)
         if ((agreed && ws_unsent (ws) == 0) || (ready >= 0 && ready <= g_get_monotonic_time ()))
             set_over (ws, STATUS_DROPPED);
     }
+    ws->dispatching = FALSE;
     if (ws->state == OVER)
         finish (ws);
     return G_SOURCE_CONTINUE;
@@ -389,6 +394,7 @@ ws_new (int fd, gboolean is_server, const void *early, gsize early_length, const
     ws->source->ws = ws;
     ws->tag = g_source_add_unix_fd ((GSource *) ws->source, fd, G_IO_IN);
     g_source_set_static_name ((GSource *) ws->source, "ws");
+    g_source_set_can_recurse ((GSource *) ws->source, TRUE); /* http.c says why */
     g_source_attach ((GSource *) ws->source, g_main_context_get_thread_default ());
     return ws;
 }
