@@ -23,6 +23,11 @@ test('sdk-020 getModelInfo of nothing is answered without a result', async () =>
     connection.close();
 });
 
+both(daemon, 'sdk-020 the SDK returns undefined for a model that is not there', async ({ client, sent }) => {
+    assert.equal(await client.llm.createDynamicHandle({ identifier: 'nope' }).getModelInfo(), undefined);
+    assert.deepEqual(sent('rpcResult'), [{ type: 'rpcResult', callId: 0 }]);
+});
+
 test('sdk-021 no null but where the type has one', async () => {
     const connection = await raw('system'), link = await raw('repository');
     await connection.call('listDownloadedModels');

@@ -90,6 +90,34 @@ scripted('sdk-069 characters of many bytes arrive whole', [[{ text: 'Zürich 東
     for (const m of messages(wire).filter((one) => one.type === 'fragment')) assert.doesNotMatch(m.fragment.content, /\uFFFD/);
 });
 
+test('a client that does not read pauses its job, and misses nothing', { timeout: 120_000 }, async () => {
+    // More than the daemon would keep for a client (32 MiB): without the pause it would be cut off.
+    const piece = 'x'.repeat(8192), times = 6000;
+    const daemon = await startDaemon({ http: false, fake: { jobs: [[{ text: piece, times, every_ms: 0 }, { done: {} }]] } });
+    try {
+        const raw = await openRaw(daemon.localWs, 'llm'), other = await openRaw(daemon.localWs, 'llm');
+        const load = raw.channel('getOrLoad', { identifier: key, loadConfigStack: stack() });
+        await load.ended();
+        const { instanceReference } = load.messages().at(-1).info;
+        raw.socket.pause();
+        const channel = raw.channel('predict', { modelSpecifier: byReference(instanceReference), history: history('hi'), predictionConfigStack: stack() });
+        for (let i = 0; i < 20; i++) {
+            assert.equal((await other.call('listLoaded')).type, 'rpcResult'); // nobody else waits for it
+            await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        const state = await other.call('getInstanceProcessingState', { specifier: byReference(instanceReference), throwIfNotFound: true });
+        assert.equal(state.result.status, 'generating'); // it is not through: it waits for the reader
+        raw.socket.resume();
+        assert.equal((await raw.next((f) => f.channelId === channel.id && /^channel(Close|Error)$/.test(f.type), 60_000)).type, 'channelClose');
+        const length = channel.messages().reduce((sum, m) => sum + (m.fragment?.content.length ?? 0), 0);
+        assert.equal(length, piece.length * times);
+        raw.close();
+        other.close();
+    } finally {
+        await daemon.stop();
+    }
+});
+
 // ---- tools -------------------------------------------------------------------------------------------------------------------------
 
 const callOf = (index, name, args, id = `id${index}`) => [

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define AUTH_TIMEOUT_MS   10000
-#define MAX_OPEN_CALLS    1024 /* of one connection */
+#define MAX_OPEN_CALLS    8192 /* of one connection; embed() makes a call of each string of an array */
 #define MAX_OUR_WARNINGS  64   /* to one connection, so that a flood of garbage is not answered by a flood */
 #define MAX_IDENTITY      256  /* characters of identifier and passkey */
 #define MAX_WARNING_SHOWN 1024 /* bytes of a client's warning in our log */

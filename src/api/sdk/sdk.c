@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#define MAX_SOCKETS 256 /* of all clients together; one client of the SDK opens at most eight */
+#define MAX_SOCKETS 512 /* of all clients together; one client of the SDK opens at most eight */
 
 typedef struct {
     ApiListener *listener;
