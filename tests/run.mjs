@@ -1,10 +1,11 @@
 // run.mjs: runs every test program, counts, and says so on the last line: "N passed, N failed".
 //
 // Unit: the programs that meson knows (suite "unit"), which print TAP.  End to end: tests/e2e/*.test.mjs under node:test, two files at
-// a time; files named *.alone.test.mjs (they take well-known ports) one after the other at the end.  Lint, when asked for, is one test.
+// a time; files named *.alone.test.mjs (they take well-known ports) one after the other at the end, where the system allows it in a
+// network of their own, so that a server of the user's is in nobody's way.  Lint, when asked for, is one test.
 // The count is honest: a crash, a time-out, a bail-out, a plan that does not match, a file or program without a test are failures too.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { run } from 'node:test';
 import { build, root } from './e2e/lib/paths.mjs';
@@ -128,22 +129,44 @@ async function endToEnd(files, concurrency) {
         if (bad.has(file) && text.trim()) console.log(`--- ${basename(file)} wrote on standard error:\n${text.trimEnd()}`);
 }
 
+// Words before a command that give it a network with nothing but a loopback of its own; none where that is not allowed.
+function ownNetwork() {
+    const up = "import fcntl, os, socket, struct, sys; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh22x', b'lo', 0x49)); os.execvp(sys.argv[1], sys.argv[1:])";
+    const words = ['unshare', process.getuid() === 0 ? '-n' : '-rn', 'python3', '-c', up];
+    return spawnSync(words[0], [...words.slice(1), 'true']).status === 0 ? words : [];
+}
+
+// The *.alone.test.mjs files: this program once more, in that network.
+async function alone(names) {
+    const [program, ...args] = [...ownNetwork(), process.execPath, join(root, 'tests/run.mjs'), '--alone', ...names];
+    const { stdout, status } = spawnSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 26 });
+    const found = /^(\d+) passed, (\d+) failed$/m.exec(stdout);
+    process.stdout.write(found ? stdout.slice(0, found.index) : stdout);
+    if (!found) return fail('the files that run alone', `ended with ${status}`);
+    count.passed += Number(found[1]);
+    count.failed += Number(found[2]);
+}
+
 // ----------------------------------------------------------------------------------------------------------------------------------
 
-const words = process.argv.slice(2);
+const inAlone = process.argv[2] === '--alone';
+const words = process.argv.slice(inAlone ? 3 : 2);
 const kinds = words.filter((word) => ['unit', 'e2e', 'lint'].includes(word));
 const names = words.filter((word) => !kinds.includes(word));
 const wanted = (name) => names.length === 0 || names.some((word) => name.includes(word));
 const asked = (kind) => (kinds.length === 0 ? kind !== 'lint' : kinds.includes(kind));
 
-if (asked('lint')) lint();
-if (asked('unit')) await unit(wanted);
-if (asked('e2e')) {
-    const folder = join(root, 'tests/e2e');
-    const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.test.mjs') && wanted(name)).sort() : [];
-    const paths = (alone) => files.filter((name) => name.includes('.alone.') === alone).map((name) => join(folder, name));
-    if (paths(false).length) await endToEnd(paths(false), AT_ONCE);
-    if (paths(true).length) await endToEnd(paths(true), 1);
+const folder = join(root, 'tests/e2e');
+const files = readdirSync(folder).filter((name) => name.endsWith('.test.mjs') && wanted(name)).sort();
+const chosen = (isAlone) => files.filter((name) => name.includes('.alone.') === isAlone).map((name) => join(folder, name));
+
+if (inAlone) {
+    await endToEnd(chosen(true), 1);
+} else {
+    if (asked('lint')) lint();
+    if (asked('unit')) await unit(wanted);
+    if (asked('e2e') && chosen(false).length) await endToEnd(chosen(false), AT_ONCE);
+    if (asked('e2e') && chosen(true).length) await alone(names);
 }
 if (count.passed + count.failed === 0) fail('the run', `no test matches ${names.join(' ') || kinds.join(' ')}`);
 if (count.skipped) console.log(`${count.skipped} skipped`);
