@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define LOGPROB_BYTES 80 /* about what one candidate takes on the link */
+
 /* ---- deltas --------------------------------------------------------------------------------------------------------------- */
 
 /* Appends @text to a string member. */
@@ -53,6 +55,17 @@ flush_stops (Job *job)
     job->n_shown += safe->len;
 }
 
+static gboolean
+is_own_stop (const Job *job, const char *stop)
+{
+    size_t i;
+    json_t *own;
+    json_array_foreach (job->own_stops, i, own)
+        if (g_strcmp0 (json_string_value (own), stop) == 0)
+            return TRUE;
+    return FALSE;
+}
+
 static void
 take_content (Job *job, const json_t *text)
 {
@@ -61,10 +74,11 @@ take_content (Job *job, const json_t *text)
     add_text (job, "content", safe->str, safe->len);
     job->n_content += json_string_length (text);
     job->n_shown += safe->len;
-    if (stop) {
+    if (!stop)
+        return;
+    if (is_own_stop (job, stop))
         job->stop_string = g_strdup (stop);
-        job_end (job, "stop_string");
-    }
+    job_end (job, job->stop_string ? "stop_string" : "stop");
 }
 
 static void
@@ -133,6 +147,7 @@ show_logprobs (Job *job)
         if (!job->logprobs)
             job->logprobs = json_array ();
         json_array_append_new (job->logprobs, entry->json);
+        job->n_waiting_bytes += LOGPROB_BYTES * (1 + json_array_size (json_object_get (entry->json, "top")));
         g_free (g_queue_pop_head (&job->logprobs_open));
     }
 }

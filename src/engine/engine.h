@@ -130,7 +130,8 @@ struct Job {
     GString *unparsed;
     TextStops
         *scout; /* looks for stop strings in the raw text, to feed the parser at the very token that completes one */
-    TextStops *stops; /* the real search, over visible content */
+    TextStops *stops;  /* the real search, over visible content */
+    json_t *own_stops; /* those that the request names, or NULL; the template's are an end like its end token */
     TextThinking *thinking;
     GQueue logprobs_open;      /* TokenLogprobs whose tokens the parser has not settled, or the stops hold back */
     gsize n_content;           /* bytes of content that the parser settled */
@@ -198,6 +199,7 @@ struct Engine {
     guint n_parts, n_prompt_rows, n_stream_rows;
     guint chunk_limit; /* lowered while there is no room, see decode.c */
     gint64 peeked_us;  /* when the abort callback last looked at the socket */
+    guint n_checks;    /* calls of it */
     guint n_failed_decodes;
 
     /* measured */
@@ -268,5 +270,7 @@ void embed_params (Engine *g, gint64 n_ctx, struct llama_context_params *params)
 /* Answers EMBED. */
 void embed (Engine *g, guint32 id, const json_t *payload);
 
-/* loop.c: until STOP or the end of the link; returns the exit code. */
+/* loop.c: the first frame. */
+void engine_send_hello (Link *link);
+/* Until STOP or the end of the link; returns the exit code. */
 int engine_run (Link *link);

@@ -73,6 +73,7 @@ make_readers (Job *job, const json_t *payload, const json_t *info, GError **erro
         !add_strings (stops, json_object_get (info, "stops"), error) ||
         !add_strings (ends, json_object_get (info, "thinking_ends"), error))
         return FALSE;
+    job->own_stops = json_incref (json_object_get (payload, "stop"));
     g_ptr_array_add (stops, NULL);
     g_ptr_array_add (ends, NULL);
     job->scout = text_stops_new ((const char *const *) stops->pdata);
@@ -157,6 +158,7 @@ job_free (Job *job)
     text_stops_free (job->stops);
     text_thinking_free (job->thinking);
     g_queue_clear_full (&job->logprobs_open, logprobs_free);
+    json_decref (job->own_stops);
     json_decref (job->deltas);
     json_decref (job->logprobs);
     g_string_free (job->unparsed, TRUE);

@@ -3,12 +3,12 @@
 
 #include "engine/backend.h"
 
-static void
-send_hello (Engine *g)
+void
+engine_send_hello (Link *link)
 {
     g_autoptr (json_t) hello =
         json_pack ("{s:i, s:s, s:s}", "protocol", LINK_PROTOCOL, "llama", llama_version (), "cpu", backend_cpu_name ());
-    link_send_json (g->link, LINK_HELLO, 0, hello);
+    link_send_json (link, LINK_HELLO, 0, hello);
 }
 
 static void
@@ -31,7 +31,6 @@ engine_run (Link *link)
     g->turns = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
     g->chunk_limit = G_MAXUINT;
     g_queue_init (&g->inbox);
-    send_hello (g);
 
     while (!g->stopping) {
         take_frames (g);

@@ -3,56 +3,37 @@
  *   lms-engine                        speaks link on descriptor 3 until STOP, or until its parent is gone
  *   lms-engine --inspect FILE...      what files hold, one JSON object a line
  *   lms-engine --estimate FILE JSON   what a load would take
- *   lms-engine --survey               devices and backends
- *
- * Its last words: a failed assertion of the library ends the process, but first its text goes out as a FATAL frame, by one write and
- * without an allocation, for nothing can be trusted by then. */
+ *   lms-engine --survey               devices and backends */
 #include "engine/backend.h"
 #include "engine/engine.h"
 #include "engine/inspect.h"
+#include "engine/last_words.h"
 #include "engine/sandbox.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 static const char usage[] = "lms-engine is started by lmsd; by hand it takes\n"
                             "  --inspect FILE...      what model files hold, as JSON\n"
                             "  --estimate FILE JSON   what loading a file with these options would take\n"
                             "  --survey               devices and backends\n";
 
-/* Where a frame would begin in the middle of another one, the words go to stderr only. */
-static Link *last_words_link;
-
-static void
-on_abort (const char *message)
-{
-    guint8 frame[LINK_HEADER_SIZE + 1024];
-    gsize length = MIN (strlen (message), sizeof frame - LINK_HEADER_SIZE);
-    link_pack_header (frame, LINK_FATAL, 0, 0, length);
-    memcpy (frame + LINK_HEADER_SIZE, message, length);
-    ssize_t n = 0;
-    if (last_words_link && link_queued_bytes (last_words_link) == 0)
-        n = write (LINK_ENGINE_FD, frame, LINK_HEADER_SIZE + length);
-    n = write (STDERR_FILENO, message, length);
-    n = write (STDERR_FILENO, "\n", 1);
-    (void) n;
-}
-
 static int
 run_engine (void)
 {
     g_autoptr (GError) error = NULL;
     g_autoptr (Link) link = link_new (LINK_ENGINE_FD);
-    last_words_link = link;
-    if (!backend_load (on_abort, &error)) {
+    last_words_set_link (link);
+    gboolean loaded = backend_load (last_words, &error);
+    engine_send_hello (link);
+    if (!loaded) {
         g_autoptr (json_t) fail = json_pack ("{s:s, s:s}", "kind", "invalid", "message", error->message);
         link_send_json (link, LINK_FAIL, 0, fail);
         g_printerr ("lms-engine: %s\n", error->message);
         return 1;
     }
     int code = engine_run (link);
-    last_words_link = NULL;
+    last_words_set_link (NULL);
     return code;
 }
 
@@ -72,7 +53,7 @@ main (int argc, char **argv)
         return estimate_main (argv[2], argv[3]);
     if (argc == 2 && g_str_equal (argv[1], "--survey"))
         return survey_main ();
-    if (argc != 1) {
+    if (argc != 1 || fcntl (LINK_ENGINE_FD, F_GETFD) < 0) {
         g_printerr ("%s", usage);
         return 2;
     }
