@@ -6,6 +6,7 @@
  *     "load":  [STEP..],          played for LOAD; absent: progress 0, progress 1, ready
  *     "ready": {..},              merged into the usual READY
  *     "jobs":  [[STEP..], ..],    the n-th JOB plays the n-th list, later ones the last; absent: start, "Hello", " world", done
+ *     "named": {"text": [STEP..]}, a JOB whose last message is that text plays this instead
  *     "ignore_cancel": true }     CANCEL is not obeyed
  *
  * STEP is an object with one of
@@ -249,6 +250,12 @@ take_job (const LinkFrame *frame)
     if (json_array_size (lists) > 0)
         steps = json_array_get (lists, MIN (engine.n_jobs, json_array_size (lists) - 1));
     engine.n_jobs++;
+    g_autoptr (json_t) job = json_parse (frame->payload, frame->length, NULL);
+    const json_t *messages = json_object_get (json_object_get (job, "request"), "messages");
+    const char *last = json_peek_string (json_array_get (messages, json_array_size (messages) - 1), "content");
+    const json_t *named = last ? json_object_get (json_object_get (engine.script, "named"), last) : NULL;
+    if (named)
+        steps = named;
     Play *play = g_new0 (Play, 1);
     play->id = frame->job;
     play->steps = steps;
