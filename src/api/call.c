@@ -70,14 +70,31 @@ set_hints (HttpRequest *http, const ApiError *error)
     }
 }
 
+/* The body of the error, and its line in the log.  The sentences about wrong fields quote what the client sent. */
+static GString *
+word_error (const ApiError *error, ApiFamily family, const char *request_id)
+{
+    GString *body = g_string_sized_new (256);
+    api_error_print (error, family, request_id, body);
+    g_autofree char *allowed = log_sensitive (error->message, strlen (error->message));
+    if (error->kind > API_UNRECOGNIZED_KEYS || g_str_equal (allowed, error->message)) {
+        log_line (LOG_ERROR, NULL, "%s", body->str);
+        return body;
+    }
+    ApiError shown = *error;
+    shown.message = allowed;
+    g_autoptr (GString) text = g_string_sized_new (256);
+    api_error_print (&shown, family, request_id, text);
+    log_line (LOG_ERROR, NULL, "%s", text->str);
+    return body;
+}
+
 void
 api_call_fail (ApiCall *call, const ApiError *error)
 {
     if (!call->http)
         return;
-    g_autoptr (GString) body = g_string_sized_new (256);
-    api_error_print (error, call->family, call->request_id, body);
-    log_line (LOG_ERROR, NULL, "%s", body->str);
+    g_autoptr (GString) body = word_error (error, call->family, call->request_id);
     set_hints (call->http, error);
     api_call_reply (call, api_error_status (error, call->family), body->str, body->len);
 }
@@ -101,9 +118,7 @@ api_fail_request (HttpRequest *http, ApiFamily family, const ApiError *error)
     set_request_id (http, request_id);
     if (family == FAMILY_ANTHROPIC)
         http_request_set_header (http, "request-id", request_id);
-    g_autoptr (GString) body = g_string_sized_new (256);
-    api_error_print (error, family, request_id, body);
-    log_line (LOG_ERROR, NULL, "%s", body->str);
+    g_autoptr (GString) body = word_error (error, family, request_id);
     http_reply (http, api_error_status (error, family), JSON_TYPE, body->str, body->len);
 }
 

@@ -30,6 +30,21 @@ static const struct {
     [IDS_DIGITS] = { "0123456789", 10 },
 };
 
+/* The kernel is asked for a block at a time: every request has a name.  A byte is forgotten when it was used. */
+static guint8
+next_byte (void)
+{
+    static _Thread_local guint8 block[512];
+    static _Thread_local guint left;
+    if (left == 0) {
+        ids_random_bytes (block, sizeof block);
+        left = sizeof block;
+    }
+    guint8 byte = block[--left];
+    block[left] = 0;
+    return byte;
+}
+
 char *
 ids_new (const char *prefix, IdsAlphabet alphabet, guint length)
 {
@@ -40,13 +55,9 @@ ids_new (const char *prefix, IdsAlphabet alphabet, guint length)
     char *id = g_malloc (start + length + 1);
     memcpy (id, prefix, start);
     for (guint filled = 0; filled < length;) {
-        guint8 pool[64];
-        ids_random_bytes (pool, sizeof pool);
-        for (guint i = 0; i < sizeof pool && filled < length; i++) {
-            if (pool[i] >= fair || (alphabet == IDS_DIGITS && filled == 0 && pool[i] % n == 0))
-                continue;
-            id[start + filled++] = letters[pool[i] % n];
-        }
+        guint8 byte = next_byte ();
+        if (byte < fair && !(alphabet == IDS_DIGITS && filled == 0 && byte % n == 0))
+            id[start + filled++] = letters[byte % n];
     }
     id[start + length] = '\0';
     return id;
