@@ -86,6 +86,19 @@ find_answer (Build *build, Item *item)
     }
 }
 
+/* A file above the model folders is no entry, but who names its path may use it (disk.md 4.1). */
+static void
+look_at_loose (Build *build, Item *item)
+{
+    settle (build, item, BUCKET_UNCLASSIFIED,
+            "it lies in no model folder (publisher/model/file); `lms import` moves it into one");
+    if (item->file->is_mlx)
+        return;
+    item->answer = cache_find (build->cache, item->file);
+    if (!item->answer && !item->file->tried && !build->no_engine)
+        g_ptr_array_add (build->catalog->wanted, (gpointer) item->file);
+}
+
 static void
 first_look (Build *build, Item *item, GHashTable *paths)
 {
@@ -95,8 +108,7 @@ first_look (Build *build, Item *item, GHashTable *paths)
     else
         name_parse (file->name, &item->parts);
     if (!file->classified) {
-        settle (build, item, BUCKET_UNCLASSIFIED,
-                "it lies in no model folder (publisher/model/file); `lms import` moves it into one");
+        look_at_loose (build, item);
         return;
     }
     char *lower = name_lower (file->path);
@@ -409,6 +421,29 @@ make_names (Build *build)
         offer_name (names, g_strdup (name), value);
 }
 
+/* Unlisted, under their paths only. */
+static void
+add_loose_models (Build *build)
+{
+    for (guint i = 0; i < build->scan->files->len; i++) {
+        Item *item = &build->items[i];
+        if (build->catalog->bucket_of[i] != BUCKET_UNCLASSIFIED || !json_peek_bool (item->answer, "ok", FALSE) ||
+            !json_peek_string (item->answer, "arch") || item->parts.n_parts > 1)
+            continue;
+        EntryKind kind = entry_kind (item->file->name, item->answer);
+        if (kind != KIND_LLM && kind != KIND_EMBEDDING)
+            continue;
+        Model *model = entry_new (item->file, &item->parts, item->answer, kind);
+        model->key = name_lower (model->path);
+        model->files = g_new0 (char *, 2);
+        model->files[0] = g_strdup (model->file);
+        g_ptr_array_add (build->catalog->loose, model);
+        g_autofree char *file = name_text (model->file);
+        offer_name (build->catalog->names, name_lower (model->path), model);
+        offer_name (build->catalog->names, name_lower (file), model);
+    }
+}
+
 static void
 make_bad_names (Build *build)
 {
@@ -492,6 +527,7 @@ catalog_new (const Scan *scan, Cache *cache, const char *no_engine)
 {
     Catalog *catalog = g_new0 (Catalog, 1);
     catalog->models = g_ptr_array_new_with_free_func (forget_model);
+    catalog->loose = g_ptr_array_new_with_free_func (forget_model);
     catalog->names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
     catalog->bad_names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
     for (int i = BUCKET_CONFLICTS; i < N_BUCKETS; i++)
@@ -513,6 +549,7 @@ catalog_new (const Scan *scan, Cache *cache, const char *no_engine)
     attach_projectors (&build);
     give_keys (&build);
     make_names (&build);
+    add_loose_models (&build);
     make_bad_names (&build);
     for (guint i = 0; i < build.drafts->len; i++) {
         g_ptr_array_add (catalog->models, g_array_index (build.drafts, Draft, i).model);
@@ -533,6 +570,7 @@ catalog_free (Catalog *catalog)
     g_hash_table_unref (catalog->names);
     g_hash_table_unref (catalog->bad_names);
     g_ptr_array_unref (catalog->models);
+    g_ptr_array_unref (catalog->loose);
     for (int i = BUCKET_CONFLICTS; i < N_BUCKETS; i++)
         g_ptr_array_unref (catalog->problems[i]);
     g_clear_pointer (&catalog->wanted, g_ptr_array_unref);

@@ -18,6 +18,7 @@ typedef enum {
 
 typedef struct {
     GPtrArray *models;              /* Model, sorted by key */
+    GPtrArray *loose;               /* Model: unclassified files that can be used, found by path, never listed */
     GHashTable *names;              /* lower-case name -> Model: keys, variants, paths, aliases, bare stems */
     GHashTable *bad_names;          /* lower-case name -> Problem of bad */
     GPtrArray *problems[N_BUCKETS]; /* Problem; NULL for BUCKET_MODELS */

@@ -1,9 +1,12 @@
 /* inspect-double.c: stands in for `lms-engine --inspect`.  A "model" in these tests is a text file that holds its own answer, on one line,
  * or says how the engine misbehaves on it. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static void
@@ -39,6 +42,18 @@ misbehave (const char *text)
         fputs ("{\"ok\":true,\"arch\":\"", stdout);
         flood (1 << 20);
         puts ("\"}");
+        return 1;
+    }
+    if (strncmp (text, "!limits", 7) == 0) { /* what it may use, and how many descriptors it has */
+        struct rlimit memory, core;
+        int death = 0, descriptors = 0;
+        getrlimit (RLIMIT_AS, &memory);
+        getrlimit (RLIMIT_CORE, &core);
+        prctl (PR_GET_PDEATHSIG, &death);
+        for (int fd = 3; fd < 256; fd++)
+            descriptors += fcntl (fd, F_GETFD) >= 0;
+        printf ("{\"ok\":true,\"memory\":%lld,\"core\":%lld,\"death\":%d,\"descriptors\":%d}\n",
+                (long long) memory.rlim_cur, (long long) core.rlim_cur, death, descriptors);
         return 1;
     }
     if (strncmp (text, "!garbage", 8) == 0)

@@ -3,6 +3,7 @@
 
 #include "folder.h"
 
+#include <signal.h>
 #include <string.h>
 
 static char *sandbox, *double_path;
@@ -146,6 +147,23 @@ test_two_hundred_files (void)
     asked_clear (&asked);
 }
 
+/* disk-017: whatever a file makes of the engine's memory, it is not the machine's. */
+static void
+test_limits (void)
+{
+    const char *const texts[] = { "!limits" };
+    Asked asked;
+    ask (&asked, double_path, texts, 1);
+#ifndef __SANITIZE_ADDRESS__
+    g_assert_cmpint (json_peek_int (asked.answers[0], "memory", 0), ==, INSPECT_MEMORY);
+#endif
+    g_assert_cmpint (json_peek_int (asked.answers[0], "core", -1), ==, 0);
+    g_assert_cmpint (json_peek_int (asked.answers[0], "death", 0), ==, SIGKILL);
+    g_assert_cmpint (json_peek_int (asked.answers[0], "descriptors", -1), ==,
+                     0); /* nothing of ours but stdout and stderr */
+    asked_clear (&asked);
+}
+
 static void
 test_no_engine (void)
 {
@@ -170,6 +188,7 @@ main (int argc, char **argv)
     g_test_add_func ("/inspect/misbehaviours", test_every_misbehaviour);
     g_test_add_func ("/inspect/killer-alone", test_the_killer_alone_is_blamed);
     g_test_add_func ("/inspect/two-hundred", test_two_hundred_files);
+    g_test_add_func ("/disk-017/limits", test_limits);
     g_test_add_func ("/inspect/no-engine", test_no_engine);
     int failed = g_test_run ();
     folder_remove (sandbox);

@@ -636,6 +636,11 @@ test_unclassified (World *w, gconstpointer data)
     assert_problem (w, BUCKET_UNCLASSIFIED, "x.gguf", "lms import");
     assert_problem (w, BUCKET_UNCLASSIFIED, "p/y.gguf", "lms import");
     assert_problem (w, BUCKET_UNCLASSIFIED, "p", "lms import");
+    assert_found (w, "x.gguf", "x.gguf"); /* usable all the same, by path */
+    assert_found (w, "P/Y.gguf", "p/y.gguf");
+    assert_found (w, "y", NULL);
+    g_autofree char *absolute = in_home ("models/x.gguf");
+    assert_found (w, absolute, "x.gguf");
 }
 
 static void
