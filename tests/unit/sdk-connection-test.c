@@ -183,6 +183,57 @@ test_frames_cut_anywhere_do_no_harm (void)
     g_assert_cmpstr (last (client), ==, "{\"type\":\"rpcResult\",\"callId\":0}");
 }
 
+/* A frame of @length bytes, spaces inside. */
+static char *
+long_notify (guint id, gsize length)
+{
+    g_autofree char *spaces = g_strnfill (length, ' ');
+    return g_strdup_printf (
+        "{\"type\":\"rpcCall\",\"endpoint\":\"notify\",\"callId\":%u,%s\"parameter\":{\"title\":\"t\"}}", id, spaces);
+}
+
+static void
+test_large_frames_keep_their_order (void)
+{
+    g_autoptr (Client) client = client_in (SDK_SYSTEM);
+    g_ptr_array_set_size (client->sent, 0);
+    for (guint id = 0; id < 6; id++) { /* large, small, large, small, .. */
+        g_autofree char *frame = long_notify (id, id % 2 ? 1 : 2 * 1024 * 1024);
+        say (client, frame);
+    }
+    g_assert_cmpuint (client->sent->len, ==, 0); /* none overtakes the first */
+    while (client->sent->len < 6)
+        g_main_context_iteration (NULL, TRUE);
+    for (guint id = 0; id < 6; id++) {
+        g_autofree char *expected = g_strdup_printf ("{\"type\":\"rpcResult\",\"callId\":%u}", id);
+        g_assert_cmpstr (client->sent->pdata[id], ==, expected);
+    }
+}
+
+static void
+test_large_frame_of_a_client_that_goes (void)
+{
+    Client *client = client_in (SDK_SYSTEM);
+    g_autofree char *large = long_notify (0, 2 * 1024 * 1024), *small = long_notify (1, 1);
+    say (client, large);
+    say (client, small);
+    client_free (client);
+    for (guint i = 0; i < 100; i++) { /* the parse comes back to nobody; the address checker watches */
+        g_main_context_iteration (NULL, FALSE);
+        g_usleep (2000);
+    }
+}
+
+static void
+test_too_much_behind_a_large_frame (void)
+{
+    g_autoptr (Client) client = client_in (SDK_SYSTEM);
+    g_autofree char *large = long_notify (0, 33 * 1024 * 1024);
+    for (guint i = 0; i < 5; i++)
+        say (client, large);
+    g_assert_true (client->closed);
+}
+
 static void
 test_warnings_are_counted (void)
 {
@@ -222,6 +273,9 @@ main (int argc, char **argv)
     g_test_add_func ("/auth/knows-lms", test_auth_knows_lms);
     g_test_add_func ("/frames/answers", test_frames);
     g_test_add_func ("/frames/cut-anywhere", test_frames_cut_anywhere_do_no_harm);
+    g_test_add_func ("/frames/large-ones-keep-their-order", test_large_frames_keep_their_order);
+    g_test_add_func ("/frames/large-one-of-a-client-that-goes", test_large_frame_of_a_client_that_goes);
+    g_test_add_func ("/frames/too-much-behind-a-large-one", test_too_much_behind_a_large_frame);
     g_test_add_func ("/frames/warnings-are-counted", test_warnings_are_counted);
     g_test_add_func ("/table/is-consistent", test_table_is_consistent);
     int result = g_test_run ();

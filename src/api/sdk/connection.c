@@ -9,13 +9,17 @@
 #include "api/sdk/types.h"
 #include "home/log.h"
 
+#include <gio/gio.h>
 #include <string.h>
 
 #define AUTH_TIMEOUT_MS   10000
-#define MAX_OPEN_CALLS    8192 /* of one connection; embed() makes a call of each string of an array */
-#define MAX_OUR_WARNINGS  64   /* to one connection, so that a flood of garbage is not answered by a flood */
-#define MAX_IDENTITY      256  /* characters of identifier and passkey */
-#define MAX_WARNING_SHOWN 1024 /* bytes of a client's warning in our log */
+#define MAX_OPEN_CALLS    8192          /* of one connection; embed() makes a call of each string of an array */
+#define MAX_OUR_WARNINGS  64            /* to one connection, so that a flood of garbage is not answered by a flood */
+#define MAX_IDENTITY      256           /* characters of identifier and passkey */
+#define MAX_WARNING_SHOWN 1024          /* bytes of a client's warning in our log */
+#define MAX_WARNINGS      32            /* of one client in our log; the SDK stops after 5 */
+#define PARSE_HERE_MAX    (1024 * 1024) /* larger frames are parsed beside the loop (design.md: what blocks) */
+#define MAX_WAITING       (128 * 1024 * 1024) /* bytes behind such a frame */
 
 struct SdkConnection {
     ApiListener *listener;
@@ -27,6 +31,14 @@ struct SdkConnection {
     char *identifier, *passkey;
     GHashTable *calls; /* SdkCall, owned, by its own kind and id */
     guint client_warnings, our_warnings;
+    struct parse *parse; /* of a large frame, in the pool; what comes behind it waits */
+    GQueue waiting;      /* GBytes */
+    gsize waiting_bytes;
+};
+
+/* Outlives its connection if that goes first. */
+struct parse {
+    SdkConnection *connection; /* NULL: gone */
 };
 
 struct SdkCall {
@@ -410,7 +422,8 @@ static void
 take_warning (SdkConnection *connection, const json_t *frame)
 {
     const char *warning = json_peek_string (frame, "warning");
-    connection->client_warnings++;
+    if (++connection->client_warnings > MAX_WARNINGS)
+        return;
     log_line (LOG_WARN, NULL, "SDK client %.64s on %s could not read what it got (communicationWarning %u): %.*s",
               connection->identifier, sdk_space_name (connection->space), connection->client_warnings,
               MAX_WARNING_SHOWN, warning ? warning : "");
@@ -450,19 +463,84 @@ take_frame (SdkConnection *connection, const json_t *frame)
     warn_client (connection, "unknown", "Received a frame of unknown type %.64s", type ? type : "(none)");
 }
 
-void
-sdk_connection_take (SdkConnection *connection, const char *text, gsize length)
+static void
+take_parsed (SdkConnection *connection, const json_t *frame, const GError *error)
 {
-    if (connection->refused)
-        return;
-    g_autoptr (GError) error = NULL;
-    g_autoptr (json_t) frame = json_parse (text, length, &error);
     if (!connection->authenticated)
         take_auth (connection, frame);
     else if (!frame)
         warn_client (connection, "unknown", "Received a frame that is not JSON: %s", error->message);
     else
         take_frame (connection, frame);
+}
+
+static void
+parse_in_pool (GTask *task, gpointer source, gpointer task_data, GCancellable *cancellable)
+{
+    gsize length;
+    const char *text = g_bytes_get_data (task_data, &length);
+    GError *error = NULL;
+    json_t *frame = json_parse (text, length, &error);
+    if (frame)
+        g_task_return_pointer (task, frame, (GDestroyNotify) json_decref);
+    else
+        g_task_return_error (task, error);
+}
+
+static void take_bytes (SdkConnection *connection, GBytes *bytes);
+
+static void
+parsed (GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autofree struct parse *parse = data;
+    g_autoptr (GError) error = NULL;
+    g_autoptr (json_t) frame = g_task_propagate_pointer (G_TASK (result), &error);
+    SdkConnection *connection = parse->connection;
+    if (!connection)
+        return;
+    connection->parse = NULL;
+    take_parsed (connection, frame, error);
+    while (!connection->parse && connection->waiting.length > 0) {
+        g_autoptr (GBytes) next = g_queue_pop_head (&connection->waiting);
+        connection->waiting_bytes -= g_bytes_get_size (next);
+        take_bytes (connection, next);
+    }
+}
+
+static void
+take_bytes (SdkConnection *connection, GBytes *bytes)
+{
+    gsize length;
+    const char *text = g_bytes_get_data (bytes, &length);
+    if (length <= PARSE_HERE_MAX) {
+        g_autoptr (GError) error = NULL;
+        g_autoptr (json_t) frame = json_parse (text ? text : "", length, &error);
+        take_parsed (connection, frame, error);
+        return;
+    }
+    connection->parse = g_new0 (struct parse, 1);
+    connection->parse->connection = connection;
+    g_autoptr (GTask) task = g_task_new (NULL, NULL, parsed, connection->parse);
+    g_task_set_task_data (task, g_bytes_ref (bytes), (GDestroyNotify) g_bytes_unref);
+    g_task_run_in_thread (task, parse_in_pool);
+}
+
+void
+sdk_connection_take (SdkConnection *connection, const char *text, gsize length)
+{
+    if (connection->refused)
+        return;
+    if (!connection->parse) {
+        g_autoptr (GBytes) bytes =
+            length > PARSE_HERE_MAX ? g_bytes_new (text, length) : g_bytes_new_static (text, length);
+        take_bytes (connection, bytes);
+    } else if (connection->waiting_bytes + length > MAX_WAITING) {
+        connection->refused = TRUE;
+        connection->carrier->close (connection->carrier_data, 1008, "too much is waiting");
+    } else {
+        g_queue_push_tail (&connection->waiting, g_bytes_new (text, length));
+        connection->waiting_bytes += length;
+    }
 }
 
 /* ---- life ----------------------------------------------------------------------------------------------------------------- */
@@ -504,6 +582,9 @@ sdk_connection_free (SdkConnection *connection)
     while (g_hash_table_iter_init (&iter, connection->calls), g_hash_table_iter_next (&iter, &call, NULL))
         call_end (call);
     g_hash_table_unref (connection->calls);
+    if (connection->parse)
+        connection->parse->connection = NULL;
+    g_queue_clear_full (&connection->waiting, (GDestroyNotify) g_bytes_unref);
     g_clear_handle_id (&connection->auth_timer, g_source_remove);
     g_free (connection->identifier);
     g_free (connection->passkey);
