@@ -10,7 +10,8 @@
 
 /* ---- characters ---------------------------------------------------------------------------------------------------------- */
 
-/* How long the character is that begins with @lead, and what its second byte may be (Unicode 15, table 3-7).  0: no beginning. */
+/* How long the character is that begins with @lead, and what its second byte may be (Unicode 15, table 3-7).  0: no beginning,
+ * and no second byte fits. */
 static guint
 character_length (guint8 lead, guint8 *second_min, guint8 *second_max)
 {
@@ -27,6 +28,8 @@ character_length (guint8 lead, guint8 *second_min, guint8 *second_max)
             *second_max = rows[i].second_max;
             return rows[i].length;
         }
+    *second_min = 0xFF;
+    *second_max = 0;
     return 0;
 }
 

@@ -139,25 +139,35 @@ test_kv_sampling_goes_where_it_belongs (void)
 static void
 test_kv_unchecked_box_is_off (void)
 {
-    g_autoptr (ChatRequest) request =
-        request_of (
-            "[" P ("repeatPenalty", "{\"checked\":false,\"value\":1.1}") "," P ("minPSampling", "{\"checked\":false,"
-                                                                                                "\"value\":0.05}") "," P (
-                "topPSampling",
-                "{\"checked\":false,\"value\":0.95}") "," P ("maxPredictedTokens",
-                                                             "{\"checked\":false,\"value\":9}") "," P ("seed",
-                                                                                                       "{\"checked\":"
-                                                                                                       "true,\"value\":"
-                                                                                                       "-1}") "," P ("l"
-                                                                                                                     "o"
-                                                                                                                     "g"
-                                                                                                                     "P"
-                                                                                                                     "r"
-                                                                                                                     "o"
-                                                                                                                     "b"
-                                                                                                                     "s",
-                                                                                                                     "{"
-                                                                                                                     "\"checked\":false,\"value\":0}") "]");
+    g_autoptr (ChatRequest)
+        request =
+            request_of ("[" P ("repeatPenalty", "{\"checked\":false,\"value\":1.1}") "," P (
+                "minPSampling",
+                "{\"checked\":false,"
+                "\"value\":0.05}") "," P ("topPSampling",
+                                          "{\"checked\":false,\"value\":0.95}") "," P ("maxPredictedTokens",
+                                                                                       "{\"checked\":false,\"value\":"
+                                                                                       "9}") "," P ("seed",
+                                                                                                    "{\"checked\":"
+                                                                                                    "true,\"value\":"
+                                                                                                    "-1}") "," P ("l"
+                                                                                                                  "o"
+                                                                                                                  "g"
+                                                                                                                  "P"
+                                                                                                                  "r"
+                                                                                                                  "o"
+                                                                                                                  "b"
+                                                                                                                  "s",
+                                                                                                                  "{"
+                                                                                                                  "\"ch"
+                                                                                                                  "ecke"
+                                                                                                                  "d\":"
+                                                                                                                  "fals"
+                                                                                                                  "e,"
+                                                                                                                  "\"va"
+                                                                                                                  "lue"
+                                                                                                                  "\":"
+                                                                                                                  "0}") "]");
     g_assert_cmpfloat (request->sampling.repeat_penalty, ==, 1);
     g_assert_cmpfloat (request->sampling.min_p, ==, 0);
     g_assert_cmpfloat (request->sampling.top_p, ==, 1);
@@ -200,21 +210,22 @@ test_kv_bad_values_are_named (void)
 static void
 test_kv_load (void)
 {
-    g_autoptr (json_t) values =
-        merged ("[" L ("contextLength", "512") "," L ("numParallelSessions", "2") "," L ("llama.flashAttention", "true") "," L (
-                    "llama.tryMmap",
-                    "false") "," L ("llama.kCacheQuantizationType",
-                                    "{\"checked\":true,\"value\":\"q8_0\"}") "," L ("llama.vCacheQuantizationType",
-                                                                                    "{\"checked\":false,\"value\":"
-                                                                                    "\"f16\"}") "," L ("llama."
-                                                                                                       "ropeFrequencyBa"
-                                                                                                       "se",
-                                                                                                       "{\"checked\":"
-                                                                                                       "true,\"value\":"
-                                                                                                       "1e6}") "," L ("mlx.autoFit",
-                                                                                                                      "false") "," L ("yuzu.autoFit",
-                                                                                                                                      "false") "]",
-                NULL);
+    g_autoptr (json_t) values = merged (
+        "[" L ("contextLength", "512") "," L ("numParallelSessions", "2") "," L ("llama.flashAttention", "true") "," L (
+            "llama.tryMmap",
+            "false") "," L ("llama.kCacheQuantizationType",
+                            "{\"checked\":true,\"value\":\"q8_0\"}") "," L ("llama.vCacheQuantizationType",
+                                                                            "{\"checked\":false,\"value\":"
+                                                                            "\"f16\"}") "," L ("llama."
+                                                                                               "ropeFrequencyBa"
+                                                                                               "se",
+                                                                                               "{\"checked\":"
+                                                                                               "true,\"value\":"
+                                                                                               "1e6}") "," L ("mlx."
+                                                                                                              "autoFit",
+                                                                                                              "false") "," L ("yuzu.autoFit",
+                                                                                                                              "false") "]",
+        NULL);
     g_autofree char *complaint = kv_complain (KV_LLM_LOAD, values);
     g_assert_cmpstr (complaint, ==, NULL);
     InstanceConfig config = { 0 };
