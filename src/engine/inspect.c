@@ -19,6 +19,7 @@
 
 #define MAX_TENSORS       (1u << 17)
 #define MAX_PAIRS         (1u << 16)
+#define MAX_ELEMENTS      1e15 /* of a tensor */
 #define MAX_NAME_BYTES    1024 /* of a text that is passed on */
 #define MAX_TEMPLATE_SIZE (256u * 1024)
 
@@ -303,7 +304,8 @@ check_tensors (json_t *out, const Head *head, guint64 file_size, GError **error)
             elements *= (double) ne[d];
         n_params += elements;
         guint64 end;
-        if (!g_uint64_checked_add (&end, data, gguf_get_tensor_offset (head, i)) ||
+        if (elements > MAX_ELEMENTS || /* ggml's own product may have wrapped to nothing */
+            !g_uint64_checked_add (&end, data, gguf_get_tensor_offset (head, i)) ||
             !g_uint64_checked_add (&end, end, gguf_get_tensor_size (head, i)))
             return refuse (error, "the tensor table's sizes are absurd");
         needed = MAX (needed, end);
