@@ -42,12 +42,14 @@ print_status_json (const Status *status)
 static void
 print_status (const Status *status)
 {
-    g_autofree char *on = style_text (STDOUT_FILENO, STYLE_GREEN, "ON");
+    g_autofree char *state =
+        style_text (STDOUT_FILENO, status->running ? STYLE_GREEN : STYLE_RED, status->running ? "ON" : " OFF ");
     if (!status->running) {
-        print_outf ("Server:  OFF \n\n(i) To start the server, run the following command:\n\n    lms server start\n");
+        print_outf ("Server: %s\n\n(i) To start the server, run the following command:\n\n    lms server start\n",
+                    state);
         return;
     }
-    print_outf ("Server: %s (port: %d)\n\n", on, status->port);
+    print_outf ("Server: %s (port: %d)\n\n", state, status->port);
     if (!json_array_size (status->models)) {
         print_outf ("No Models Loaded\n");
         return;

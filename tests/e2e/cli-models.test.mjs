@@ -70,7 +70,7 @@ test('cli-019 ls sorts by key and counts what is loaded', async (t) => {
     await ok(d, 'load', 'atelier-demo', '-y');
     const { stdout } = await ok(d, 'ls');
     assert.match(stdout, /^\nYou have 3 models, taking up \d+\.\d\d MB of disk space\.\n\nLLM +PARAMS +ARCH +SIZE +DEVICE\n/);
-    assert.match(stdout, /^atelier-demo  .*Local    ✓ LOADED \(2\)$/m);
+    assert.match(stdout, /^atelier-demo {2}.*Local +✓ LOADED \(2\)$/m);
     assert.ok(stdout.indexOf('\natelier-demo ') < stdout.indexOf('\natelier-demo-draft '));
     assert.match(stdout, /\n\nEMBEDDING +PARAMS +ARCH +SIZE +DEVICE\ntext-embedding-atelier-demo-embed .*Local\n\n$/);
     assert.doesNotMatch(stdout, / $/m);
@@ -111,7 +111,7 @@ test('cli-022 the table is in capitals', async (t) => {
     const lines = stdout.split('\n');
     assert.match(lines[1], /^IDENTIFIER +MODEL +STATUS +SIZE +CONTEXT +PARALLEL +DEVICE +TTL$/);
     assert.match(lines[2], /^atelier-demo +atelier-demo +IDLE +\d+\.\d\d MB +512 +4 +Local +1h \/ 1h$/);
-    assert.match(lines[3], /^text-embedding-atelier-demo-embed +text-embedding-atelier-demo-embed +IDLE +\d+\.\d\d MB +\d+ +- +Local$/);
+    assert.match(lines[3], /^text-embedding-atelier-demo-embed +text-embedding-atelier-demo-embed +IDLE +\d+\.\d\d [KM]B +\d+ +- +Local$/);
     assert.deepEqual([lines[0], ...lines.slice(4)], ['', '', '']);
 });
 
@@ -174,7 +174,7 @@ const slowLoad = { load: [{ progress: 0 }, { progress: 0.4 }, { wait_ms: 120_000
 test('cli-033 Ctrl-C during a load exits 1 and the model is not loaded', async (t) => {
     const d = await daemon(t, { fake: slowLoad });
     const { code, stderr } = await d.lms(['load', 'atelier-demo', '-y'], {
-        onStart: (child) => until(() => d.engines().length === 1, 'its engine').then(() => child.kill('SIGINT')),
+        onStart: (child) => until(() => /Loading model/.test(d.stderr()), 'the load').then(() => child.kill('SIGINT')),
     });
     assert.equal(code, 1);
     assert.equal(stderr, 'W Load cancelled.\n');
@@ -185,7 +185,7 @@ test('cli-033 Ctrl-C during a load exits 1 and the model is not loaded', async (
 test('kill -9 of lms in a load leaves the daemon well', async (t) => {
     const d = await daemon(t, { fake: slowLoad });
     const { signal } = await d.lms(['load', 'atelier-demo', '-y'], {
-        onStart: (child) => until(() => d.engines().length === 1, 'its engine').then(() => child.kill('SIGKILL')),
+        onStart: (child) => until(() => /Loading model/.test(d.stderr()), 'the load').then(() => child.kill('SIGKILL')),
     });
     assert.equal(signal, 'SIGKILL');
     await until(() => d.engines().length === 0, 'end of its engine');
