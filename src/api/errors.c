@@ -121,7 +121,13 @@ api_error_from_failure (ApiError *error, const ChatFailure *failure)
 {
     g_return_if_fail ((gsize) failure->kind < G_N_ELEMENTS (failures));
     error->kind = failures[failure->kind].kind;
-    error->message = fit (failure->message ? failure->message : "The request failed.", 4096);
+    if (failure->kind == CHAT_FAIL_CONTEXT && failure->n_ctx > 0) /* LM Studio's words, which callers look for */
+        error->message =
+            g_strdup_printf ("The number of tokens to keep from the initial prompt is greater than the context length "
+                             "(n_keep: %d >= n_ctx: %d). Load the model with a larger context length, or send less.",
+                             failure->n_prompt, failure->n_ctx);
+    else
+        error->message = fit (failure->message ? failure->message : "The request failed.", 4096);
     error->param = g_strdup (param_of (failure));
     error->n_prompt = failure->n_prompt;
     error->n_ctx = failure->n_ctx;

@@ -218,24 +218,42 @@ describe('the real engine', () => {
         assert.equal((await chat(d, ask())).status, 200);
     });
 
+    const long = user('one two three four '.repeat(150)); // of the 2048 tokens of context the most
+    /** Runs @begin and waits until the engine has given one more request a place. */
+    async function running(begin) {
+        const lines = () => d.stderr().split('Running chat completion').length, before = lines();
+        const begun = begin();
+        await until(() => lines() > before, 'it runs');
+        return begun;
+    }
+
+    test('http-001 the greeting is not held up by a long prompt', async () => {
+        const order = [];
+        await chatText(d, ask({ max_tokens: 1 }));
+        const { slow } = await running(() => ({ slow: chatText(d, ask({ messages: long, max_tokens: 100 })).then((answer) => (order.push('answer'), answer)) }));
+        assert.deepEqual(await (await d.fetch('/lmstudio-greeting')).json(), { lmstudio: true });
+        order.push('greeting');
+        assert.ok((await slow).usage.prompt_tokens > 1000);
+        assert.deepEqual(order, ['greeting', 'answer']);
+    });
+
     test('http-044 leaving frees the place: during generation and during a long prompt', async () => {
-        for (const [name, first] of [
-            ['generation', endless()],
-            ['a long prompt', endless({ messages: user('one two three four '.repeat(280)) })],
-        ]) {
+        for (const first of [endless(), endless({ messages: long, seed: 1 }), { ...endless({ messages: long, seed: 2 }), stream: false }]) {
+            const left = d.stderr().split('Client disconnected').length;
             const cuts = [];
-            for (let i = 0; i < 4; i++) {
+            for (const body of [endless(), endless(), endless(), first]) {
                 const cut = new AbortController();
                 cuts.push(cut);
-                const answer = chat(d, i === 0 ? first : endless(), { signal: cut.signal });
-                answer.catch(() => {});
-                if (i > 0 || name === 'generation') await events(await answer).next();
+                await running(() => { chat(d, body, { signal: cut.signal }).then((answer) => answer.text()).catch(() => {}); });
             }
-            const fifth = chatText(d, ask({ max_tokens: 2 }));
-            cuts[0].abort();
-            assert.equal((await fifth).usage.completion_tokens, 2, name);
+            let early = true;
+            const fifth = chatText(d, ask({ max_tokens: 2 })).then((answer) => (assert.ok(!early, 'it had to wait'), answer));
+            await new Promise((resolve) => setTimeout(resolve, 100));
+            early = false;
+            cuts[3].abort();
+            assert.equal((await fifth).usage.completion_tokens, 2);
             for (const cut of cuts) cut.abort();
-            await until(() => d.stderr().split('Client disconnected').length >= 4, 'the log');
+            await until(() => d.stderr().split('Client disconnected').length === left + 4, 'the log');
         }
     });
 });

@@ -122,15 +122,18 @@ test_the_engines_field_is_named (void)
     g_assert_cmpstr (error.param, ==, "logit_bias");
 }
 
-/* http-154: coding tools look for "prompt is too long". */
+/* http-062, http-154: tools look for these words. */
 static void
-test_anthropic_words_a_long_prompt (void)
+test_a_long_prompt_in_known_words (void)
 {
     g_auto (ApiError) error = { 0 };
     api_error_from_failure (&error, &(ChatFailure){ .kind = CHAT_FAIL_CONTEXT,
                                                     .message = (char *) "n_keep: 13055 >= n_ctx: 4096",
                                                     .n_prompt = 13055,
                                                     .n_ctx = 4096 });
+    g_assert_true (g_str_has_prefix (error.message,
+                                     "The number of tokens to keep from the initial prompt is greater than "
+                                     "the context length (n_keep: 13055 >= n_ctx: 4096)."));
     g_autofree char *body = printed (&error, FAMILY_ANTHROPIC);
     g_assert_nonnull (strstr (body, "\"message\":\"prompt is too long: 13055 tokens > 4096 maximum\""));
 }
@@ -181,7 +184,7 @@ main (int argc, char **argv)
     g_test_add_func ("/errors/failures", test_failures);
     g_test_add_func ("/errors/own-param", test_a_failures_own_param_wins);
     g_test_add_func ("/errors/engines-field", test_the_engines_field_is_named);
-    g_test_add_func ("/errors/anthropic-long-prompt", test_anthropic_words_a_long_prompt);
+    g_test_add_func ("/errors/anthropic-long-prompt", test_a_long_prompt_in_known_words);
     g_test_add_func ("/http-108/events", test_events);
     g_test_add_func ("/errors/cut-to-valid", test_long_and_broken_text_is_cut_to_valid);
     return g_test_run ();

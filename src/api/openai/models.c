@@ -3,6 +3,8 @@
  * Loaded instances come first, by identifier; then, with just-in-time loading on, every other model by its key. */
 #include "api/openai/openai.h"
 
+#include "api/routes.h"
+
 #include <string.h>
 
 typedef struct {
@@ -65,36 +67,44 @@ wants_anthropic (ApiCall *call)
     return anthropic;
 }
 
-/* The rest of a call waits until the first scan is through: a list that lacks half the models would be a wrong answer. */
-typedef struct {
-    ApiCall *call;
-    void (*go_on) (ApiCall *call);
-} Waiting;
+/* Calls that came before the first scan was through: a list that lacks half the models would be a wrong answer. */
+static GQueue waiting = G_QUEUE_INIT; /* ApiCall, referenced */
+
+static void
+leave_queue (ApiCall *call, HttpClosed how)
+{
+    g_queue_remove (&waiting, call);
+    api_call_unref (call);
+}
 
 static void
 scanned (gpointer data)
 {
-    g_autofree Waiting *waiting = data;
-    g_autoptr (ApiCall) call = waiting->call;
-    if (call->http)
-        waiting->go_on (call);
-}
-
-static void
-when_scanned (ApiCall *call, void (*go_on) (ApiCall *call))
-{
-    if (models_is_ready (call->api->models)) {
-        go_on (call);
-        return;
+    for (ApiCall *next; (next = g_queue_pop_head (&waiting)) != NULL;) {
+        g_autoptr (ApiCall) call = next;
+        call->closed = NULL;
+        call->route->handle (call);
     }
-    Waiting *waiting = g_new (Waiting, 1);
-    *waiting = (Waiting){ api_call_ref (call), go_on };
-    models_when_ready (call->api->models, scanned, waiting);
 }
 
-static void
-answer_list (ApiCall *call)
+/* TRUE: the call's turn comes again, later. */
+static gboolean
+must_wait (ApiCall *call)
 {
+    if (models_is_ready (call->api->models))
+        return FALSE;
+    call->closed = leave_queue;
+    g_queue_push_tail (&waiting, api_call_ref (call));
+    if (waiting.length == 1)
+        models_when_ready (call->api->models, scanned, NULL);
+    return TRUE;
+}
+
+void
+openai_models (ApiCall *call)
+{
+    if (must_wait (call))
+        return;
     gboolean anthropic = wants_anthropic (call);
     const GPtrArray *instances = instances_list (call->api->instances);
     const GPtrArray *models = models_list (call->api->models);
@@ -118,12 +128,6 @@ answer_list (ApiCall *call)
     api_call_reply (call, 200, out->str, out->len);
 }
 
-void
-openai_models (ApiCall *call)
-{
-    when_scanned (call, answer_list);
-}
-
 /* ---- one -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Names at most 20 keys, so that a caller sees what to write instead. */
@@ -139,9 +143,11 @@ fail_unknown (ApiCall *call)
                         some->len ? " (e.g., " : "", some->str, some->len ? ")" : "");
 }
 
-static void
-answer_one (ApiCall *call)
+void
+openai_model (ApiCall *call)
 {
+    if (must_wait (call))
+        return;
     gboolean anthropic = wants_anthropic (call);
     Entry entry = { 0 };
     const Instance *instance = instances_by_identifier (call->api->instances, call->id);
@@ -158,10 +164,4 @@ answer_one (ApiCall *call)
     g_autoptr (GString) out = g_string_sized_new (256);
     (anthropic ? print_anthropic : print_openai) (&entry, out);
     api_call_reply (call, 200, out->str, out->len);
-}
-
-void
-openai_model (ApiCall *call)
-{
-    when_scanned (call, answer_one);
 }
