@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -107,6 +109,27 @@ put (int fd, const char *text, gsize length)
     return TRUE;
 }
 
+/* Whoever started us may not read what we say.  A pipe that has room takes PIPE_BUF bytes without making us wait; one that has none costs
+ * the line, which is counted, and nobody else anything.  Under the lock. */
+static void
+put_stderr (const char *text, gsize length)
+{
+    static guint n_lost;
+    struct pollfd err = { STDERR_FILENO, POLLOUT, 0 };
+    char lost[64];
+    if (n_lost > 0 && poll (&err, 1, 0) == 1 && (err.revents & POLLOUT)) {
+        put (STDERR_FILENO, lost, g_snprintf (lost, sizeof lost, "(%u lines were not read and are lost)\n", n_lost));
+        n_lost = 0;
+    }
+    for (gsize n; length > 0; text += n, length -= n) {
+        n = MIN (length, PIPE_BUF);
+        if (poll (&err, 1, 0) != 1 || !(err.revents & POLLOUT) || !put (STDERR_FILENO, text, n)) {
+            n_lost++;
+            return;
+        }
+    }
+}
+
 /* ---- a line ------------------------------------------------------------------------------------------------------------ */
 
 /* Valid UTF-8 without control characters but tab and line break: what a model says must not move a terminal's cursor. */
@@ -177,7 +200,7 @@ write_out (LogLevel level, const char *source, const char *text)
     g_string_append (line, text);
     g_string_append_c (line, '\n');
     if (level > LOG_DEBUG || g_atomic_int_get (&verbose))
-        put (STDERR_FILENO, line->str, line->len);
+        put_stderr (line->str, line->len);
 
     int mode = g_atomic_int_get (&file_mode);
     if (mode == FILE_LOG_FULL || (mode == FILE_LOG_SUCCINCT && level > LOG_DEBUG)) {

@@ -10,6 +10,7 @@
 #include "models/entry.h"
 #include "models/keys.h"
 #include "models/mlx.h"
+#include "models/naming.h"
 #include "models/projector.h"
 
 #include <string.h>
@@ -26,9 +27,8 @@ typedef struct {
 
 /* An entry in the making. */
 typedef struct {
-    Model *model;
+    Named named;
     Item *item; /* its first file's */
-    char *stem;
 } Draft;
 
 typedef struct {
@@ -131,9 +131,9 @@ first_look (Build *build, Item *item, GHashTable *paths)
 static void
 add_draft (Build *build, Item *first, Item *const *items, guint n_items)
 {
-    Draft draft = { .model = entry_new (first->file, &first->parts, first->answer, first->kind), .item = first };
-    draft.stem = entry_stem (draft.model, &first->parts);
-    Model *model = draft.model;
+    Draft draft = { .named.model = entry_new (first->file, &first->parts, first->answer, first->kind), .item = first };
+    draft.named.stem = entry_stem (draft.named.model, &first->parts);
+    Model *model = draft.named.model;
     if (!model->files) {
         model->files = g_new0 (char *, n_items + 1);
         model->size_bytes = 0;
@@ -303,11 +303,11 @@ attach_projectors (Build *build)
         return;
     for (guint i = 0; i < build->drafts->len; i++) {
         const Draft *draft = &g_array_index (build->drafts, Draft, i);
-        ProjectorHost host = { .path = draft->model->path,
+        ProjectorHost host = { .path = draft->named.model->path,
                                .plain = draft->item->parts.plain,
-                               .bits = draft->model->quant_bits,
+                               .bits = draft->named.model->quant_bits,
                                .basename = json_peek_string (draft->item->answer, "basename"),
-                               .wants = !draft->item->file->is_mlx && draft->model->type == MODEL_LLM };
+                               .wants = !draft->item->file->is_mlx && draft->named.model->type == MODEL_LLM };
         g_array_append_val (hosts, host);
     }
     projectors_match ((const Projector *) projectors->data, projectors->len, (ProjectorHost *) hosts->data, hosts->len);
@@ -316,7 +316,7 @@ attach_projectors (Build *build)
         if (!chosen)
             continue;
         Item *item = &build->items[chosen->index];
-        Model *model = g_array_index (build->drafts, Draft, i).model;
+        Model *model = g_array_index (build->drafts, Draft, i).named.model;
         const json_t *clip = json_object_get (item->answer, "clip");
         model->projector = g_strdup (item->file->file);
         model->size_bytes += item->file->size_bytes;
@@ -328,97 +328,15 @@ attach_projectors (Build *build)
                 "a projector without its model");
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------- */
-
-static gboolean
-is_small (const Model *model)
-{
-    gint64 n_params = json_peek_int (model->inspect, "n_params", 0);
-    return model->type == MODEL_EMBEDDING || (n_params > 0 && n_params < 1500000000);
-}
-
-/* Which of two is meant by a name that fits both: as downloads choose (disk.md 7.4, without regard to memory). */
-static gboolean
-is_preferred (const Model *model, const Model *over)
-{
-    gboolean mlx = strcmp (model->format, "gguf") != 0, other_mlx = strcmp (over->format, "gguf") != 0;
-    if (mlx != other_mlx)
-        return other_mlx; /* what an engine can run */
-    guint rank = quant_rank (model->quant_name, is_small (model)),
-          other = quant_rank (over->quant_name, is_small (over));
-    return rank < other || (rank == other && strcmp (model->key, over->key) < 0);
-}
-
-/* Both take @name over. */
-static void
-offer_name (GHashTable *names, char *name, Model *model)
-{
-    if (g_hash_table_contains (names, name))
-        g_free (name);
-    else
-        g_hash_table_insert (names, name, model);
-}
+/* ---- names -------------------------------------------------------------------------------------------------------------- */
 
 static void
-prefer_name (GHashTable *names, char *name, Model *model)
+name_entries (Build *build)
 {
-    const Model *over = g_hash_table_lookup (names, name);
-    if (over && !is_preferred (model, over))
-        g_free (name);
-    else
-        g_hash_table_replace (names, name, model);
-}
-
-static char *
-repository_of (const char *path)
-{
-    g_autofree char *publisher = path_part (path, 0), *folder = path_part (path, 1);
-    g_autofree char *joined = g_strconcat (publisher, "/", folder, NULL);
-    return name_lower (joined);
-}
-
-/* In the order of http.md 2.1: what comes first keeps the name. */
-static void
-make_names (Build *build)
-{
-    GHashTable *names = build->catalog->names;
-    g_autoptr (GHashTable) folders = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr (GHashTable) stems = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr (GHashTable) by_path = g_hash_table_new (g_str_hash, g_str_equal);
-    const GArray *drafts = build->drafts;
-    for (guint i = 0; i < drafts->len; i++) {
-        const Draft *draft = &g_array_index (drafts, Draft, i);
-        g_hash_table_insert (names, g_strdup (draft->model->key), draft->model);
-        g_hash_table_insert (by_path, draft->model->path, draft->model);
-        prefer_name (folders, repository_of (draft->model->path), draft->model);
-        prefer_name (stems, g_strdup (draft->stem), draft->model);
-    }
-    for (guint i = 0; i < drafts->len; i++) {
-        Model *model = g_array_index (drafts, Draft, i).model;
-        g_autofree char *variant = g_strconcat (model->key, "@", model->quant_name, NULL);
-        if (model->quant_name && !strchr (model->key, '@'))
-            offer_name (names, name_lower (variant), model);
-    }
-    for (guint i = 0; i < drafts->len; i++) {
-        Model *model = g_array_index (drafts, Draft, i).model;
-        g_autofree char *file = name_text (model->file);
-        offer_name (names, name_lower (model->path), model);
-        offer_name (names, name_lower (file), model);
-    }
-    GHashTableIter iter;
-    gpointer name, value;
-    g_hash_table_iter_init (&iter, folders);
-    while (g_hash_table_iter_next (&iter, &name, &value))
-        offer_name (names, g_strdup (name), value);
-    g_hash_table_iter_init (&iter, build->cache->history);
-    while (g_hash_table_iter_next (&iter, &name, &value)) {
-        Model *model = g_hash_table_lookup (by_path, value);
-        if (model)
-            offer_name (names, g_strdup (name), model);
-    }
-    g_hash_table_iter_init (&iter, stems);
-    while (g_hash_table_iter_next (&iter, &name, &value))
-        offer_name (names, g_strdup (name), value);
+    g_autoptr (GArray) entries = g_array_new (FALSE, FALSE, sizeof (Named));
+    for (guint i = 0; i < build->drafts->len; i++)
+        g_array_append_val (entries, g_array_index (build->drafts, Draft, i).named);
+    naming_add_entries (build->catalog->names, (const Named *) entries->data, entries->len, build->cache->history);
 }
 
 /* Unlisted, under their paths only. */
@@ -438,33 +356,7 @@ add_loose_models (Build *build)
         model->files = g_new0 (char *, 2);
         model->files[0] = g_strdup (model->file);
         g_ptr_array_add (build->catalog->loose, model);
-        g_autofree char *file = name_text (model->file);
-        offer_name (build->catalog->names, name_lower (model->path), model);
-        offer_name (build->catalog->names, name_lower (file), model);
-    }
-}
-
-static void
-make_bad_names (Build *build)
-{
-    GHashTable *names = build->catalog->bad_names;
-    const GPtrArray *bad = build->catalog->problems[BUCKET_BAD];
-    for (guint i = 0; i < bad->len; i++) {
-        Problem *problem = bad->pdata[i];
-        g_autofree char *name = g_path_get_basename (problem->path);
-        char *offers[4] = { name_lower (problem->path), repository_of (problem->path) };
-        if (name_is_gguf (name)) {
-            g_auto (NameParts) parts = { 0 };
-            name_parse (name, &parts);
-            g_autofree char *variant = g_strconcat (parts.plain, "@", parts.quant, NULL);
-            offers[2] = name_lower (parts.plain);
-            offers[3] = parts.quant ? name_lower (variant) : NULL;
-        }
-        for (guint k = 0; k < G_N_ELEMENTS (offers); k++)
-            if (offers[k] && !g_hash_table_contains (names, offers[k]))
-                g_hash_table_insert (names, offers[k], problem);
-            else
-                g_free (offers[k]);
+        naming_add_paths (build->catalog->names, model);
     }
 }
 
@@ -490,12 +382,12 @@ give_keys (Build *build)
     g_autoptr (GPtrArray) folders = g_ptr_array_new_with_free_func (g_free);
     for (guint i = 0; i < n; i++) {
         const Draft *draft = &g_array_index (build->drafts, Draft, i);
-        const Model *model = draft->model;
+        const Model *model = draft->named.model;
         g_ptr_array_add (folders, path_part (model->path, 1));
         inputs[i] = (KeyInput){ .path = model->path,
                                 .publisher = model->publisher,
                                 .folder = folders->pdata[i],
-                                .stem = draft->stem,
+                                .stem = draft->named.stem,
                                 .quant = model->quant_name,
                                 .format = strcmp (model->format, "gguf") == 0 ? "gguf" : "mlx",
                                 .mtime = model->mtime };
@@ -504,7 +396,7 @@ give_keys (Build *build)
     keys_assign (inputs, n, keys, build->cache->history);
     build->cache->changed |= before != history_mark (build->cache->history);
     for (guint i = 0; i < n; i++)
-        g_array_index (build->drafts, Draft, i).model->key = keys[i];
+        g_array_index (build->drafts, Draft, i).named.model->key = keys[i];
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------------------- */
@@ -548,12 +440,12 @@ catalog_new (const Scan *scan, Cache *cache, const char *no_engine)
     make_drafts (&build);
     attach_projectors (&build);
     give_keys (&build);
-    make_names (&build);
+    name_entries (&build);
     add_loose_models (&build);
-    make_bad_names (&build);
+    naming_add_bad (catalog->bad_names, catalog->problems[BUCKET_BAD]);
     for (guint i = 0; i < build.drafts->len; i++) {
-        g_ptr_array_add (catalog->models, g_array_index (build.drafts, Draft, i).model);
-        g_free (g_array_index (build.drafts, Draft, i).stem);
+        g_ptr_array_add (catalog->models, g_array_index (build.drafts, Draft, i).named.model);
+        g_free (g_array_index (build.drafts, Draft, i).named.stem);
     }
     g_ptr_array_sort (catalog->models, by_key);
     g_array_unref (build.drafts);
@@ -576,23 +468,6 @@ catalog_free (Catalog *catalog)
     g_clear_pointer (&catalog->wanted, g_ptr_array_unref);
     g_free (catalog->bucket_of);
     g_free (catalog);
-}
-
-const Model *
-catalog_find (const Catalog *catalog, const char *name)
-{
-    g_autofree char *text = name_text (name);
-    g_autofree char *lower = name_lower (text);
-    return g_hash_table_lookup (catalog->names, lower);
-}
-
-const char *
-catalog_find_bad (const Catalog *catalog, const char *name)
-{
-    g_autofree char *text = name_text (name);
-    g_autofree char *lower = name_lower (text);
-    const Problem *problem = g_hash_table_lookup (catalog->bad_names, lower);
-    return problem ? problem->reason : NULL;
 }
 
 gboolean

@@ -6,6 +6,7 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static char *sandbox;
 static char month[8], day[11];
@@ -194,6 +195,29 @@ test_text_is_made_harmless (void)
     g_assert_nonnull (strstr (text, "red \\x1b[31m bell\\x07 tab\t bad \xEF\xBF\xBD crlf\nend\n"));
 }
 
+/* Nobody reads our stderr: the pipe fills up, and the program goes on. */
+static void
+test_stderr_that_nobody_reads (void)
+{
+    int ends[2], before = dup (STDERR_FILENO);
+    g_assert_cmpint (pipe (ends), ==, 0);
+    g_assert_cmpint (dup2 (ends[1], STDERR_FILENO), >=, 0);
+    g_autofree char *big = g_strnfill (10000, 'x');
+    for (int i = 0; i < 100; i++) /* a pipe holds 64 KiB */
+        log_line (LOG_INFO, NULL, "%s", big);
+    char bytes[65536];
+    g_assert_cmpint (read (ends[0], bytes, sizeof bytes), >, 30000);
+    log_line (LOG_INFO, NULL, "again");
+    gssize n = read (ends[0], bytes, sizeof bytes);
+    dup2 (before, STDERR_FILENO);
+    g_autofree char *end = g_strndup (bytes, MAX (n, 0));
+    g_assert_nonnull (strstr (end, "lines were not read and are lost)\n["));
+    g_assert_true (g_str_has_suffix (end, "again\n"));
+    close (ends[0]);
+    close (ends[1]);
+    close (before);
+}
+
 static void
 test_glib_speaks_through_it (void)
 {
@@ -229,6 +253,7 @@ main (int argc, char **argv)
     g_test_add_func ("/log/subscribers", test_subscribers);
     g_test_add_func ("/log/threads", test_other_threads_reach_the_loop);
     g_test_add_func ("/log/harmless", test_text_is_made_harmless);
+    g_test_add_func ("/log/unread-stderr", test_stderr_that_nobody_reads);
     g_test_add_func ("/log/glib", test_glib_speaks_through_it);
     int failed = g_test_run ();
     folder_remove (sandbox);
