@@ -418,13 +418,16 @@ test_reasoning_has_its_field (void)
     g_assert_nonnull (strstr (gpt_oss, "{\"reasoning\":\"r\"}"));
     g_autofree char *inside = STREAM ("", FALSE, "llama", TEXT (CHAT_REASONING, "r"), TEXT (CHAT_REASONING, "s"),
                                       TEXT (CHAT_CONTENT, "c"), { .type = CHAT_DONE, .result = &result });
-    g_assert_cmpstr (
-        inside, ==,
-        ROLE "}\n" CHUNK ("\"content\":\"<think>\"", "null") "}\n" CHUNK ("\"content\":\"r\"", "null") "}\n" CHUNK (
-            "\"content\":\"s\"", "null") "}\n" CHUNK ("\"content\":\"</think>\"",
-                                                      "null") "}\n" CHUNK ("\"content\":\"c\"",
-                                                                           "null") "}\n" CHUNK ("",
-                                                                                                "\"stop\"") "}\n" DONE);
+    /* clang-format off */
+    g_assert_cmpstr (inside, ==,
+                     ROLE "}\n"
+                     CHUNK ("\"content\":\"<think>\"", "null") "}\n"
+                     CHUNK ("\"content\":\"r\"", "null") "}\n"
+                     CHUNK ("\"content\":\"s\"", "null") "}\n"
+                     CHUNK ("\"content\":\"</think>\"", "null") "}\n"
+                     CHUNK ("\"content\":\"c\"", "null") "}\n"
+                     CHUNK ("", "\"stop\"") "}\n" DONE);
+    /* clang-format on */
 }
 
 #define TOOLS "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get it\"}}]"

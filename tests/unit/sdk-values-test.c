@@ -108,13 +108,25 @@ test_kv_last_layer_wins (void)
 static void
 test_kv_sampling_goes_where_it_belongs (void)
 {
-    g_autoptr (ChatRequest) request = request_of ("[" P ("temperature", "0") "," P (
-        "topKSampling", "-1") "," P ("topPSampling", "{\"checked\":true,\"value\":0.5}") "," P ("minPSampling",
-                                                                                                "{\"checked\":true,"
-                                                                                                "\"value\":0.25}") "," P ("repeatPenalty", "{\"checked\":true,\"value\":1.5}") "," P ("seed", "{\"checked\":true,\"value\":42}") "," P ("maxPredictedTokens", "{\"checked\":true,\"value\":20}") "," P ("stopStrings", "[\"END\",\"\"]") "," P ("contextOverflowPolicy", "\"rollingWindow\"") "," P ("llama.presencePenalty", "{\"checked\":true,\"value\":0.5}") "," P ("logProbs",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                         "{\"checked\":true,\"value\":3}") "," P ("reasoning.enableThinking",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  "false") "," P ("reasoning.budgetTokens",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  "{\"checked\":true,\"value\":7}") "," P ("llama.logitBias", "[[5,-1.5],[6,\"-inf\"],[7,\"x\"]]") "," P ("llama.mirostatSampling", "{\"version\":2,\"learningRate\":0.2,\"targetEntropy\":4}") ",{\"key\":\"ext.virtualModel.customField.x\",\"value\":1}]");
+    /* clang-format off */
+    g_autoptr (ChatRequest) request = request_of (
+        "[" P ("temperature", "0")
+        "," P ("topKSampling", "-1")
+        "," P ("topPSampling", "{\"checked\":true,\"value\":0.5}")
+        "," P ("minPSampling", "{\"checked\":true,\"value\":0.25}")
+        "," P ("repeatPenalty", "{\"checked\":true,\"value\":1.5}")
+        "," P ("seed", "{\"checked\":true,\"value\":42}")
+        "," P ("maxPredictedTokens", "{\"checked\":true,\"value\":20}")
+        "," P ("stopStrings", "[\"END\",\"\"]")
+        "," P ("contextOverflowPolicy", "\"rollingWindow\"")
+        "," P ("llama.presencePenalty", "{\"checked\":true,\"value\":0.5}")
+        "," P ("logProbs", "{\"checked\":true,\"value\":3}")
+        "," P ("reasoning.enableThinking", "false")
+        "," P ("reasoning.budgetTokens", "{\"checked\":true,\"value\":7}")
+        "," P ("llama.logitBias", "[[5,-1.5],[6,\"-inf\"],[7,\"x\"]]")
+        "," P ("llama.mirostatSampling", "{\"version\":2,\"learningRate\":0.2,\"targetEntropy\":4}")
+        ",{\"key\":\"ext.virtualModel.customField.x\",\"value\":1}]");
+    /* clang-format on */
     const ChatSampling *s = &request->sampling;
     g_assert_cmpfloat (s->temperature, ==, 0);
     g_assert_cmpint (s->top_k, ==, 0);
@@ -139,35 +151,15 @@ test_kv_sampling_goes_where_it_belongs (void)
 static void
 test_kv_unchecked_box_is_off (void)
 {
-    g_autoptr (ChatRequest)
-        request =
-            request_of ("[" P ("repeatPenalty", "{\"checked\":false,\"value\":1.1}") "," P (
-                "minPSampling",
-                "{\"checked\":false,"
-                "\"value\":0.05}") "," P ("topPSampling",
-                                          "{\"checked\":false,\"value\":0.95}") "," P ("maxPredictedTokens",
-                                                                                       "{\"checked\":false,\"value\":"
-                                                                                       "9}") "," P ("seed",
-                                                                                                    "{\"checked\":"
-                                                                                                    "true,\"value\":"
-                                                                                                    "-1}") "," P ("l"
-                                                                                                                  "o"
-                                                                                                                  "g"
-                                                                                                                  "P"
-                                                                                                                  "r"
-                                                                                                                  "o"
-                                                                                                                  "b"
-                                                                                                                  "s",
-                                                                                                                  "{"
-                                                                                                                  "\"ch"
-                                                                                                                  "ecke"
-                                                                                                                  "d\":"
-                                                                                                                  "fals"
-                                                                                                                  "e,"
-                                                                                                                  "\"va"
-                                                                                                                  "lue"
-                                                                                                                  "\":"
-                                                                                                                  "0}") "]");
+    /* clang-format off */
+    g_autoptr (ChatRequest) request = request_of (
+        "[" P ("repeatPenalty", "{\"checked\":false,\"value\":1.1}")
+        "," P ("minPSampling", "{\"checked\":false,\"value\":0.05}")
+        "," P ("topPSampling", "{\"checked\":false,\"value\":0.95}")
+        "," P ("maxPredictedTokens", "{\"checked\":false,\"value\":9}")
+        "," P ("seed", "{\"checked\":true,\"value\":-1}")
+        "," P ("logProbs", "{\"checked\":false,\"value\":0}") "]");
+    /* clang-format on */
     g_assert_cmpfloat (request->sampling.repeat_penalty, ==, 1);
     g_assert_cmpfloat (request->sampling.min_p, ==, 0);
     g_assert_cmpfloat (request->sampling.top_p, ==, 1);
@@ -210,22 +202,18 @@ test_kv_bad_values_are_named (void)
 static void
 test_kv_load (void)
 {
+    /* clang-format off */
     g_autoptr (json_t) values = merged (
-        "[" L ("contextLength", "512") "," L ("numParallelSessions", "2") "," L ("llama.flashAttention", "true") "," L (
-            "llama.tryMmap",
-            "false") "," L ("llama.kCacheQuantizationType",
-                            "{\"checked\":true,\"value\":\"q8_0\"}") "," L ("llama.vCacheQuantizationType",
-                                                                            "{\"checked\":false,\"value\":"
-                                                                            "\"f16\"}") "," L ("llama."
-                                                                                               "ropeFrequencyBa"
-                                                                                               "se",
-                                                                                               "{\"checked\":"
-                                                                                               "true,\"value\":"
-                                                                                               "1e6}") "," L ("mlx."
-                                                                                                              "autoFit",
-                                                                                                              "false") "," L ("yuzu.autoFit",
-                                                                                                                              "false") "]",
-        NULL);
+        "[" L ("contextLength", "512")
+        "," L ("numParallelSessions", "2")
+        "," L ("llama.flashAttention", "true")
+        "," L ("llama.tryMmap", "false")
+        "," L ("llama.kCacheQuantizationType", "{\"checked\":true,\"value\":\"q8_0\"}")
+        "," L ("llama.vCacheQuantizationType", "{\"checked\":false,\"value\":\"f16\"}")
+        "," L ("llama.ropeFrequencyBase", "{\"checked\":true,\"value\":1e6}")
+        "," L ("mlx.autoFit", "false")
+        "," L ("yuzu.autoFit", "false") "]", NULL);
+    /* clang-format on */
     g_autofree char *complaint = kv_complain (KV_LLM_LOAD, values);
     g_assert_cmpstr (complaint, ==, NULL);
     InstanceConfig config = { 0 };
