@@ -746,7 +746,7 @@ it_dies_with_its_parent (void)
     LinkFrame frame;
     LinkResult result;
     while ((result = link_read (link, &frame, NULL)) == LINK_WANTS_MORE) /* HELLO: it is up */
-        poll (&(struct pollfd){ .fd = link_fd (link), .events = POLLIN }, 1, PATIENCE_MS);
+        g_assert_cmpint (poll (&(struct pollfd){ .fd = link_fd (link), .events = POLLIN }, 1, PATIENCE_MS), >, 0);
     g_assert_cmpint (result, ==, LINK_GOT_FRAME);
     kill (parent, SIGKILL);
     waitpid (parent, NULL, 0);

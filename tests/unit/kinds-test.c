@@ -29,72 +29,53 @@ typedef struct {
 
 typedef struct {
     const char *architecture, *memory;
-    Part parts[20];
+    Part parts[24];
 } Kind;
 
 #define INNER      (2 * WIDTH)
 #define STATE_SIZE 16
 #define RANK       8
 
+#define MATRIX(name, columns, rows, layers) \
+    {                                       \
+        name, columns, rows, layers, RANDOM \
+    }
+#define VECTOR(name, n, layers)    \
+    {                              \
+        name, n, 0, layers, RANDOM \
+    }
+#define NORM(name, n, layers)    \
+    {                            \
+        name, n, 0, layers, ONES \
+    }
+
+#define ATTENTION_PARTS(layers)                                                                         \
+    MATRIX ("attn_q.weight", WIDTH, WIDTH, layers), MATRIX ("attn_k.weight", WIDTH, WIDTH / 2, layers), \
+        MATRIX ("attn_v.weight", WIDTH, WIDTH / 2, layers), MATRIX ("attn_output.weight", WIDTH, WIDTH, layers)
+
+#define STATE_PARTS(layers)                                                                                       \
+    MATRIX ("ssm_in.weight", WIDTH, 2 * INNER, layers), MATRIX ("ssm_conv1d.weight", 4, INNER, layers),           \
+        VECTOR ("ssm_conv1d.bias", INNER, layers), MATRIX ("ssm_x.weight", INNER, RANK + 2 * STATE_SIZE, layers), \
+        MATRIX ("ssm_dt.weight", RANK, INNER, layers), VECTOR ("ssm_dt.bias", INNER, layers),                     \
+        { "ssm_a", STATE_SIZE, INNER, layers, DECAY }, NORM ("ssm_d", INNER, layers),                             \
+        MATRIX ("ssm_out.weight", INNER, WIDTH, layers)
+
+#define FEED_FORWARD_PARTS                                                            \
+    NORM ("ffn_norm.weight", WIDTH, ALL), MATRIX ("ffn_gate.weight", WIDTH, FF, ALL), \
+        MATRIX ("ffn_up.weight", WIDTH, FF, ALL), MATRIX ("ffn_down.weight", FF, WIDTH, ALL)
+
 static const Kind kinds[] = {
-    { "llama",
-      "full",
-      { { "attn_norm.weight", WIDTH, 0, ALL, ONES },
-        { "attn_q.weight", WIDTH, WIDTH },
-        { "attn_k.weight", WIDTH, WIDTH / 2 },
-        { "attn_v.weight", WIDTH, WIDTH / 2 },
-        { "attn_output.weight", WIDTH, WIDTH },
-        { "ffn_norm.weight", WIDTH, 0, ALL, ONES },
-        { "ffn_gate.weight", WIDTH, FF },
-        { "ffn_up.weight", WIDTH, FF },
-        { "ffn_down.weight", FF, WIDTH } } },
+    { "llama", "full", { NORM ("attn_norm.weight", WIDTH, ALL), ATTENTION_PARTS (ALL), FEED_FORWARD_PARTS } },
     { "gemma2",
       "window",
-      { { "attn_norm.weight", WIDTH, 0, ALL, ONES },
-        { "attn_q.weight", WIDTH, WIDTH },
-        { "attn_k.weight", WIDTH, WIDTH / 2 },
-        { "attn_v.weight", WIDTH, WIDTH / 2 },
-        { "attn_output.weight", WIDTH, WIDTH },
-        { "post_attention_norm.weight", WIDTH, 0, ALL, ONES },
-        { "ffn_norm.weight", WIDTH, 0, ALL, ONES },
-        { "ffn_gate.weight", WIDTH, FF },
-        { "ffn_up.weight", WIDTH, FF },
-        { "ffn_down.weight", FF, WIDTH },
-        { "post_ffw_norm.weight", WIDTH, 0, ALL, ONES } } },
-    { "mamba",
-      "recurrent",
-      { { "attn_norm.weight", WIDTH, 0, ALL, ONES },
-        { "ssm_in.weight", WIDTH, 2 * INNER },
-        { "ssm_conv1d.weight", 4, INNER },
-        { "ssm_conv1d.bias", INNER, 0 },
-        { "ssm_x.weight", INNER, RANK + 2 * STATE_SIZE },
-        { "ssm_dt.weight", RANK, INNER },
-        { "ssm_dt.bias", INNER, 0 },
-        { "ssm_a", STATE_SIZE, INNER, ALL, DECAY },
-        { "ssm_d", INNER, 0, ALL, ONES },
-        { "ssm_out.weight", INNER, WIDTH } } },
+      { NORM ("attn_norm.weight", WIDTH, ALL), ATTENTION_PARTS (ALL), NORM ("post_attention_norm.weight", WIDTH, ALL),
+        FEED_FORWARD_PARTS, NORM ("post_ffw_norm.weight", WIDTH, ALL) } },
+    { "mamba", "recurrent", { NORM ("attn_norm.weight", WIDTH, ALL), STATE_PARTS (ALL) } },
     { "jamba",
       "hybrid",
-      { { "attn_norm.weight", WIDTH, 0, ALL, ONES },
-        { "ssm_in.weight", WIDTH, 2 * INNER, STATE },
-        { "ssm_conv1d.weight", 4, INNER, STATE },
-        { "ssm_conv1d.bias", INNER, 0, STATE },
-        { "ssm_x.weight", INNER, RANK + 2 * STATE_SIZE, STATE },
-        { "ssm_dt.weight", RANK, INNER, STATE },
-        { "ssm_dt.bias", INNER, 0, STATE },
-        { "ssm_dt_norm.weight", RANK, 0, STATE, ONES },
-        { "ssm_b_norm.weight", STATE_SIZE, 0, STATE, ONES },
-        { "ssm_c_norm.weight", STATE_SIZE, 0, STATE, ONES },
-        { "ssm_a", STATE_SIZE, INNER, STATE, DECAY },
-        { "ssm_d", INNER, 0, STATE, ONES },
-        { "ssm_out.weight", INNER, WIDTH, STATE },
-        { "attn_q.weight", WIDTH, WIDTH, ATTENTION },
-        { "attn_k.weight", WIDTH, WIDTH / 2, ATTENTION },
-        { "attn_v.weight", WIDTH, WIDTH / 2, ATTENTION },
-        { "attn_output.weight", WIDTH, WIDTH, ATTENTION },
-        { "ffn_norm.weight", WIDTH, 0, ALL, ONES },
-        { "ffn_gate.weight", WIDTH, FF },
-        { "ffn_up.weight", WIDTH, FF } } },
+      { NORM ("attn_norm.weight", WIDTH, ALL), STATE_PARTS (STATE), NORM ("ssm_dt_norm.weight", RANK, STATE),
+        NORM ("ssm_b_norm.weight", STATE_SIZE, STATE), NORM ("ssm_c_norm.weight", STATE_SIZE, STATE),
+        ATTENTION_PARTS (ATTENTION), FEED_FORWARD_PARTS } },
 };
 
 /* Values of one tensor; the caller keeps them until the file is written. */
@@ -167,11 +148,6 @@ make_model (const Kind *kind, const char *folder)
                 continue;
             g_autofree char *name = g_strdup_printf ("blk.%d.%s", layer, part->name);
             g_ptr_array_add (values, add_tensor (gguf, name, part, rand));
-        }
-    if (g_str_equal (a, "jamba"))
-        for (int layer = 0; layer < LAYERS; layer++) {
-            g_autofree char *name = g_strdup_printf ("blk.%d.ffn_down.weight", layer);
-            g_ptr_array_add (values, add_tensor (gguf, name, &(Part){ .columns = FF, .rows = WIDTH }, rand));
         }
     char *path = g_build_filename (folder, "model.gguf", NULL);
     g_assert_true (gguf_write_to_file (gguf, path, false));
