@@ -31,7 +31,7 @@ plan (Engine *g)
     }
     PlanLimits limits = {
         .n_batch = g->n_batch,
-        .chunk = MIN (plan_chunk (n_streams, g->chunk_ms, g->prompt_rate, g->n_ubatch, g->n_batch), g->chunk_limit),
+        .chunk = MIN (plan_chunk (n_streams, g->chunk_ms, g->rates, g->n_ubatch, g->n_batch), g->chunk_limit),
     };
     g->n_parts = plan_batch (seqs, n_seqs, limits, g->parts);
     for (guint i = 0; i < g->n_parts; i++)
@@ -163,19 +163,12 @@ lose_everything (Engine *g, int result)
 
 /* ---- decode --------------------------------------------------------------------------------------------------------------- */
 
-static double
-mean (double old, double fresh)
-{
-    return old > 0 ? 0.7 * old + 0.3 * fresh : fresh;
-}
-
 static void
 measure (Engine *g, double ms, gint64 now)
 {
     g->n_decode++;
     g->n_tokens_decoded += g->batch.n_tokens;
-    if (g->n_prompt_rows >= PLAN_CHUNK_MIN && ms > 0)
-        g->prompt_rate = mean (g->prompt_rate, g->n_prompt_rows * 1000.0 / ms);
+    plan_note (&g->rates, g->n_prompt_rows, ms);
     if (g->n_prompt_rows == 0)
         threads_note (g->threads, g->n_stream_rows, ms, now);
 }

@@ -203,7 +203,7 @@ struct Engine {
     guint n_failed_decodes;
 
     /* measured */
-    double prompt_rate; /* tokens a second, 0: not yet */
+    PlanRates rates;
     guint64 n_decode, n_tokens_decoded;
 };
 

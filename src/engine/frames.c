@@ -208,7 +208,7 @@ take_stats (Engine *g, guint32 id, json_t *payload)
         "{s:i, s:i, s:i, s:i, s:I, s:I, s:i, s:i, s:I, s:I, s:f, s:i, s:s}", "jobs", (int) g->jobs->len, "queued",
         (int) n_queued, "streams", (int) n_streams, "following", (int) n_following, "cells_used", (json_int_t) n_used,
         "cells_parked", (json_int_t) n_parked, "parked", (int) n_parked_seqs, "n_ctx", (int) g->n_ctx, "n_decode",
-        (json_int_t) g->n_decode, "n_tokens_decoded", (json_int_t) g->n_tokens_decoded, "prompt_rate", g->prompt_rate,
+        (json_int_t) g->n_decode, "n_tokens_decoded", (json_int_t) g->n_tokens_decoded, "prompt_rate", g->rates.many,
         "threads", g->threads ? (int) threads_now (g->threads) : 0, "cpu", backend_cpu_name ());
     link_send_json (g->link, LINK_STATE, id, state);
 }

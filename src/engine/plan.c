@@ -46,11 +46,24 @@ plan_batch (const PlanSeq *seqs, guint n_seqs, PlanLimits limits, PlanPart *part
 }
 
 guint
-plan_chunk (guint n_streams, guint target_ms, double tokens_per_second, guint n_ubatch, guint n_batch)
+plan_chunk (guint n_streams, guint target_ms, PlanRates rates, guint n_ubatch, guint n_batch)
 {
     if (n_streams == 0)
         return n_batch;
-    double wanted = tokens_per_second * target_ms / 1000;
-    guint most = MAX (PLAN_CHUNK_MIN, n_ubatch);
-    return wanted <= PLAN_CHUNK_MIN ? PLAN_CHUNK_MIN : wanted >= most ? most : (guint) wanted;
+    const double few = rates.few * target_ms / 1000, many = rates.many * target_ms / 1000;
+    if (n_ubatch < PLAN_TILE)
+        return CLAMP (few, PLAN_CHUNK_MIN, MAX (n_ubatch, PLAN_CHUNK_MIN));
+    if (rates.many == 0)
+        return PLAN_TILE;
+    return many >= PLAN_TILE ? MIN (many, n_ubatch) : CLAMP (few, PLAN_CHUNK_MIN, PLAN_TILE - 1);
+}
+
+void
+plan_note (PlanRates *rates, guint n_tokens, double ms)
+{
+    if (n_tokens < PLAN_CHUNK_MIN || ms <= 0)
+        return; /* the end of a prompt, mostly what a batch costs anyway */
+    double *rate = n_tokens < PLAN_TILE ? &rates->few : &rates->many;
+    const double fresh = n_tokens * 1000.0 / ms;
+    *rate = *rate > 0 ? (*rate + fresh) / 2 : fresh;
 }

@@ -26,7 +26,16 @@ typedef struct {
 guint plan_batch (const PlanSeq *seqs, guint n_seqs, PlanLimits limits, PlanPart *parts);
 
 #define PLAN_CHUNK_MIN 32
+#define PLAN_TILE \
+    64 /* rows from which on the library's attention works in tiles: below, a row may cost many times as much */
 
-/* How many prompt tokens a batch may have.  While somebody streams, what is computed in @target_ms at @tokens_per_second (0: not
- * measured yet), between PLAN_CHUNK_MIN and @n_ubatch; without streams @n_batch. */
-guint plan_chunk (guint n_streams, guint target_ms, double tokens_per_second, guint n_ubatch, guint n_batch);
+/* Prompt tokens a second, measured in batches with fewer than PLAN_TILE of them, and in others; 0: not measured yet. */
+typedef struct {
+    double few, many;
+} PlanRates;
+
+/* How many prompt tokens a batch may have.  Without streams @n_batch.  While somebody streams, what is computed in @target_ms, up to
+ * @n_ubatch; a tile if that fits the time (or nothing is known), else what does, but at least PLAN_CHUNK_MIN. */
+guint plan_chunk (guint n_streams, guint target_ms, PlanRates rates, guint n_ubatch, guint n_batch);
+/* Keeps @rates up to date: @n_tokens of prompts were in a batch that took @ms. */
+void plan_note (PlanRates *rates, guint n_tokens, double ms);

@@ -22,6 +22,7 @@ character_length (guint8 lead, guint8 *second_min, guint8 *second_max)
         { 0xE1, 0xEC, 3, 0x80, 0xBF }, { 0xED, 0xED, 3, 0x80, 0x9F }, { 0xEE, 0xEF, 3, 0x80, 0xBF },
         { 0xF0, 0xF0, 4, 0x90, 0xBF }, { 0xF1, 0xF3, 4, 0x80, 0xBF }, { 0xF4, 0xF4, 4, 0x80, 0x8F },
     };
+    *second_min = *second_max = 0;
     for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
         if (lead >= rows[i].first && lead <= rows[i].last) {
             *second_min = rows[i].second_min;

@@ -139,20 +139,58 @@ chunk_by_time (void)
 {
     static const struct {
         guint n_streams, target_ms;
-        double rate;
+        PlanRates rates;
         guint n_ubatch, n_batch, expected;
     } rows[] = {
-        { 0, 250, 400, 512, 2048, 2048 },                                   /* nobody streams: no limit */
-        { 1, 250, 400, 512, 2048, 100 },                                    /* a quarter of a second at 400 a second */
-        { 8, 250, 400, 512, 2048, 100 },     { 1, 250, 10, 512, 2048, 32 }, /* never less than 32 */
-        { 1, 250, 0, 512, 2048, 32 },                                       /* not measured yet */
-        { 1, 250, 1e9, 512, 2048, 512 },                                    /* never more than is computed at once */
-        { 1, 60000, 1e300, 512, 2048, 512 }, { 1, 50, 4000, 512, 2048, 200 }, { 1, 250, 400, 16, 2048, 32 },
+        { 0, 250, { 100, 400 }, 512, 2048, 2048 }, /* nobody streams: no limit */
+        { 1, 250, { 100, 400 }, 512, 2048, 100 },  /* a quarter of a second at 400 a second */
+        { 8, 250, { 100, 400 }, 512, 2048, 100 },  /* whoever streams */
+        { 1, 250, { 0, 0 }, 512, 2048, 64 },       /* not measured yet */
+        { 1, 250, { 40, 0 }, 512, 2048, 64 },      /* a tile may be quicker than few rows were */
+        { 1, 250, { 40, 256 }, 512, 2048, 64 },    /* just a tile */
+        { 1, 250, { 200, 255 }, 512, 2048, 50 },   /* not a tile: what fits */
+        { 1, 250, { 900, 255 }, 512, 2048, 63 },   /* and less than a tile */
+        { 1, 250, { 10, 20 }, 512, 2048, 32 },     /* never less than 32 */
+        { 1, 250, { 0, 20 }, 512, 2048, 32 },
+        { 1, 250, { 100, 1e9 }, 512, 2048, 512 }, /* never more than is computed at once */
+        { 1, 60000, { 100, 1e300 }, 512, 2048, 512 },
+        { 1, 50, { 100, 4000 }, 512, 2048, 200 },
+        { 1, 250, { 100, 400 }, 16, 2048, 32 },
+        { 1, 250, { 150, 400 }, 48, 2048, 37 }, /* micro-batches smaller than a tile */
     };
     for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
         g_assert_cmpuint (
-            plan_chunk (rows[i].n_streams, rows[i].target_ms, rows[i].rate, rows[i].n_ubatch, rows[i].n_batch), ==,
+            plan_chunk (rows[i].n_streams, rows[i].target_ms, rows[i].rates, rows[i].n_ubatch, rows[i].n_batch), ==,
             rows[i].expected);
+}
+
+/* A machine on which 32 rows take as long as 200: the chunk must not stay at 32. */
+static void
+few_rows_are_no_trap (void)
+{
+    PlanRates rates = { 0 };
+    guint chunk = 0;
+    for (guint i = 0; i < 20; i++) {
+        chunk = plan_chunk (1, 250, rates, 512, 2048);
+        plan_note (&rates, chunk, chunk < PLAN_TILE ? 250 : chunk * 1.25);
+    }
+    g_assert_cmpuint (chunk, ==, 200);
+}
+
+static void
+rates_follow_the_context (void)
+{
+    PlanRates rates = { 0 };
+    plan_note (&rates, 512, 512);
+    g_assert_cmpfloat (rates.many, ==, 1000);
+    plan_note (&rates, 100, 400);
+    g_assert_cmpfloat (rates.many, ==, 625);
+    plan_note (&rates, 31, 1); /* says nothing */
+    plan_note (&rates, 64, 0);
+    g_assert_cmpfloat (rates.many, ==, 625);
+    g_assert_cmpfloat (rates.few, ==, 0);
+    plan_note (&rates, 63, 630);
+    g_assert_cmpfloat (rates.few, ==, 100);
 }
 
 int
@@ -163,5 +201,7 @@ main (int argc, char **argv)
     g_test_add_func ("/plan/no-stream-starves", no_stream_starves);
     g_test_add_func ("/plan/a-stream-never-waits-for-prompts", a_stream_never_waits_for_prompts);
     g_test_add_func ("/plan/chunk-by-time", chunk_by_time);
+    g_test_add_func ("/plan/few-rows-are-no-trap", few_rows_are_no_trap);
+    g_test_add_func ("/plan/rates", rates_follow_the_context);
     return g_test_run ();
 }
