@@ -223,6 +223,9 @@ void send_fail (Engine *g, guint32 job, const GError *error);
 
 /* job.c */
 Job *job_new (Engine *g, guint32 id, const json_t *payload, GError **error);
+/* The same; if the prompt does not fit and the payload's "overflow" allows it, with messages dropped so that it does, and leaves some
+ * room for the reply.  When nothing helps the job is as it would have been. */
+Job *job_new_fitting (Engine *g, guint32 id, json_t *payload, GError **error);
 void job_free (Job *job);
 Job *job_find (Engine *g, guint32 id);
 gboolean job_has_place (const Job *job);

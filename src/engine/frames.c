@@ -70,7 +70,7 @@ take_job (Engine *g, guint32 id, json_t *payload)
         return;
     }
     g_autoptr (GError) error = NULL;
-    Job *job = job_new (g, id, payload, &error);
+    Job *job = job_new_fitting (g, id, payload, &error);
     if (!job) {
         send_fail (g, id, error);
         return;

@@ -4,6 +4,8 @@
  * retire, at a border of the loop, gives back what the job held and sends the frame. */
 #include "engine/engine.h"
 
+#include "engine/overflow.h"
+
 #include <string.h>
 
 G_DEFINE_QUARK (engine - error - quark, engine_error)
@@ -37,6 +39,7 @@ engine_error_take (GError **error, const char *kind, char *sentence)
 
 #define MAX_STOP_BYTES  4096
 #define MAX_OWNER_BYTES 256
+#define REPLY_ROOM      256 /* tokens that a conversation cut to fit leaves for the reply, or an eighth of the context */
 
 static gboolean
 refuse (GError **error, const char *sentence)
@@ -138,6 +141,39 @@ job_new (Engine *g, guint32 id, const json_t *payload, GError **error)
     }
     job_free (job);
     return NULL;
+}
+
+/* Rendering tells how long a conversation is, and costs milliseconds: so the number of messages to drop is found by halving. */
+Job *
+job_new_fitting (Engine *g, guint32 id, json_t *payload, GError **error)
+{
+    Job *whole = job_new (g, id, payload, error);
+    const Overflow policy = overflow_from_name (json_peek_string (payload, "overflow"));
+    if (!whole || (guint) whole->n_prompt < g->n_ctx || policy == OVERFLOW_STOP)
+        return whole;
+
+    json_t *request = json_object_get (payload, "request");
+    g_autoptr (json_t) messages = json_incref (json_object_get (request, "messages"));
+    const guint limit = g->n_ctx - MIN (g->n_ctx / 8, REPLY_ROOM);
+    Job *best = NULL;
+    for (guint low = 1, high = overflow_n_droppable (messages, policy); low <= high;) {
+        const guint n = low + (high - low) / 2;
+        json_object_set_new (request, "messages", overflow_drop (messages, policy, n));
+        Job *shorter = job_new (g, id, payload, NULL);
+        if (shorter && (guint) shorter->n_prompt < limit) {
+            g_clear_pointer (&best, job_free);
+            best = shorter;
+            high = n - 1;
+        } else {
+            g_clear_pointer (&shorter, job_free);
+            low = n + 1;
+        }
+    }
+    json_object_set (request, "messages", messages);
+    if (!best)
+        return whole;
+    job_free (whole);
+    return best;
 }
 
 static void

@@ -325,6 +325,47 @@ a_prompt_too_long_is_refused_before_computing (void)
     g_assert_cmpint (client_count (c, "n_decode"), ==, before);
 }
 
+/* A long conversation under each policy: the system message is kept, the middle or the oldest is gone, and there is an answer. */
+static void
+an_overflowing_conversation_is_shortened (void)
+{
+    g_autoptr (Client) c = client_load (DEMO, json_pack ("{s:i}", "n_ctx", 256));
+    static const char *const policies[] = { "stopAtLimit", "truncateMiddle", "rollingWindow" };
+    for (guint i = 0; i < G_N_ELEMENTS (policies); i++) {
+        json_t *request = chat ("You are a helpful assistant.", "FIRST"),
+               *messages = json_object_get (request, "messages");
+        for (guint k = 0; k < 30; k++) {
+            g_autofree char *answer = g_strdup_printf ("Answer number %u.", k);
+            json_array_append_new (messages, json_pack ("{s:s, s:s}", "role", "assistant", "content", answer));
+            json_array_append_new (messages, json_pack ("{s:s, s:s}", "role", "user", "content", "And now?"));
+        }
+        json_array_append_new (messages, json_pack ("{s:s, s:s}", "role", "assistant", "content", "Well."));
+        json_array_append_new (messages, json_pack ("{s:s, s:s}", "role", "user", "content", "LAST"));
+        json_t *payload = job_with (request, "overflow", json_string (policies[i]));
+        json_object_set_new (payload, "want_prompt", json_true ());
+        const Reply *reply = ask (c, i + 1, payload);
+        if (i == 0) {
+            g_assert_cmpstr (reason (reply), ==, "context");
+            continue;
+        }
+        const char *prompt = json_peek_string (reply->start, "prompt");
+        g_assert_true (reply->done);
+        g_assert_cmpint (usage (reply, "prompt"), <, 256);
+        g_assert_cmpint (usage (reply, "prompt"), >, 150); /* no more is dropped than must be */
+        g_assert_nonnull (strstr (prompt, "helpful assistant"));
+        g_assert_nonnull (strstr (prompt, "LAST"));
+        g_assert_null (strstr (prompt, "number 0."));
+        g_assert_nonnull (strstr (prompt, "number 29."));
+        g_assert_true ((strstr (prompt, "FIRST") != NULL) == (i == 1));
+    }
+    /* What cannot be shortened is refused as ever. */
+    g_autofree char *text = long_text ("", 400);
+    const Reply *reply = ask (c, 10, job_with (chat (NULL, text), "overflow", json_string ("truncateMiddle")));
+    g_assert_cmpstr (reason (reply), ==, "context");
+    reply = ask (c, 11, job_with (json_pack ("{s:s}", "prompt", text), "overflow", json_string ("rollingWindow")));
+    g_assert_cmpstr (reason (reply), ==, "context");
+}
+
 /* Three jobs that each would fill the whole cache: who has to give way computes again later, and none is cut short. */
 static void
 jobs_that_compete_for_cells_all_get_their_context (void)
@@ -881,6 +922,7 @@ main (int argc, char **argv)
     g_test_add_func ("/engine/one/raw-prompt", raw_prompts_keep_special_tokens_if_asked);
     g_test_add_func ("/engine/context/full", a_full_context_ends_it);
     g_test_add_func ("/engine/context/prompt-too-long", a_prompt_too_long_is_refused_before_computing);
+    g_test_add_func ("/engine/context/overflow", an_overflowing_conversation_is_shortened);
     g_test_add_func ("/engine/context/competition", jobs_that_compete_for_cells_all_get_their_context);
     g_test_add_func ("/engine/prefix/known", a_known_prompt_is_not_computed_again);
     g_test_add_func ("/engine/prefix/shared-equals-alone", shared_equals_alone);
