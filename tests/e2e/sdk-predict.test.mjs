@@ -1,6 +1,7 @@
 // sdk.md 7.3: predictions by the real engine and the demo model.
 import assert from 'node:assert/strict';
 import test, { after } from 'node:test';
+import { z } from 'zod';
 import { startDaemon, until } from './lib/daemon.mjs';
 import { both, byReference, history, messageOf, openRaw, stack } from './lib/sdk.mjs';
 
@@ -286,4 +287,36 @@ both(daemon, 'sdk-082 embeddings of one length, in order', async ({ client }) =>
     const distance = Math.max(...single.embedding.map((value, i) => Math.abs(value - b.embedding[i])));
     assert.ok(distance < 1e-3, String(distance));
     assert.notDeepEqual(a.embedding, b.embedding);
+});
+
+// ---- tools and structure, as far as issue A carries them -----------------------------------------------------------------------------
+
+both(daemon, 'sdk-071 act() with the demo model: two calls, then an answer', async ({ client, sdk }) => {
+    const places = [];
+    const weather = sdk.tool({
+        name: 'get_weather', description: 'The weather at a place', parameters: { location: z.string() },
+        implementation: ({ location }) => (places.push(location), `sunny in ${location}`),
+    });
+    const result = await (await model(client)).act('What is the weather in Paris and Rome?', [weather], { temperature: 0, maxPredictionRounds: 3 });
+    assert.deepEqual(places, ['Paris', 'Rome']);
+    assert.equal(result.rounds, 2);
+});
+
+both(daemon, 'sdk-077 tools are shown under plain names and reported under their own', async ({ client, wire }) => {
+    const tools = [{ type: 'function', function: { name: 'get weather!', parameters: { type: 'object', properties: { location: { type: 'string' } }, required: ['location'] } } }];
+    const one = await model(client);
+    await one.respond('What is the weather in Paris?', {
+        temperature: 0, maxTokens: 60,
+        raw: { fields: [{ key: 'llm.prediction.tools', value: { type: 'toolArray', tools } }, { key: 'llm.prediction.toolChoice', value: { type: 'generic', mode: 'required' } }] },
+    });
+    const { toolCallRequest } = messages(wire).find((m) => m.type === 'toolCallGenerationEnd');
+    assert.deepEqual([toolCallRequest.name, toolCallRequest.arguments], ['get weather!', { location: 'Paris' }]);
+    assert.ok(!messages(wire).some((m) => isFragment(m) && m.fragment.content.includes('get')));
+});
+
+both(daemon, 'sdk-078 a zod schema gives a value that fits', async ({ client }) => {
+    const structured = z.object({ name: z.string(), age: z.number().int(), married: z.boolean() });
+    const { parsed } = await (await model(client)).respond('Ada is 36 and married.', { structured, maxTokens: 100 });
+    assert.deepEqual(Object.keys(parsed), ['name', 'age', 'married']);
+    structured.parse(parsed);
 });
