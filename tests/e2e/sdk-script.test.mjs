@@ -118,6 +118,43 @@ test('a client that does not read pauses its job, and misses nothing', { timeout
     }
 });
 
+const endless = [[{ text: 'so far' }, { wait_ms: 600_000 }]];
+scripted('unloading in the middle of a prediction: success with modelUnloaded', endless, async ({ client, model, wire }) => {
+    const prediction = model.respond('hi');
+    for await (const _ of prediction) break;
+    await client.llm.unload(key);
+    const { content, stats } = await prediction.result();
+    assert.deepEqual([content, stats.stopReason], ['so far', 'modelUnloaded']);
+    assert.equal(messages(wire).at(-1).modelInfo.identifier, key);
+});
+
+scripted('unloading before the first word: the model has already been unloaded', [[{ wait_ms: 600_000 }]], async ({ client, model, daemon }) => {
+    const rejected = messageOf(model.respond('hi'));
+    await until(async () => (await client.llm.listLoaded()).length === 1, 'it is there');
+    await client.llm.unload(key);
+    assert.match(await rejected, /This model has already been unloaded/);
+    assert.equal(daemon.engines().length, 0);
+});
+
+for (const [what, fake, open] of [
+    ['a prediction', { jobs: endless }, async (raw) => {
+        const load = raw.channel('getOrLoad', { identifier: key, loadConfigStack: stack() });
+        await load.ended();
+        const modelSpecifier = byReference(load.messages().at(-1).info.instanceReference);
+        await raw.channel('predict', { modelSpecifier, history: history('hi'), predictionConfigStack: stack() }).message('fragment');
+    }],
+    ['a load', { load: [{ progress: 0.5 }, { wait_ms: 600_000 }] }, (raw) => raw.channel('loadModel', { modelKey: key, loadConfigStack: stack() }).message('progress')],
+])
+    test(`the daemon ends in good order in the middle of ${what} and of a log stream`, { timeout: 60_000 }, async () => {
+        const daemon = await startDaemon({ http: false, fake });
+        const raw = await openRaw(daemon.localWs, 'llm'), logs = await openRaw(daemon.localWs, 'diagnostics');
+        logs.channel('streamLogs');
+        await open(raw);
+        await daemon.stop(); // checks the exit, the engines and the address checker
+        await raw.closed;
+        await logs.closed;
+    });
+
 // ---- tools -------------------------------------------------------------------------------------------------------------------------
 
 const callOf = (index, name, args, id = `id${index}`) => [
