@@ -83,8 +83,8 @@ choose_match (GPtrArray *candidates, const char *pattern, const char *preferred_
     return (*matches)->len == 1 ? CHOICE_ONE : CHOICE_SEVERAL;
 }
 
-static json_t *
-pick (GPtrArray *models, const char *verb, const char *typed, const json_t *link_status)
+json_t *
+choose_from_list (GPtrArray *models, const char *question, guint reserved, const char *typed, const json_t *link_status)
 {
     g_autoptr (GPtrArray) notes = g_ptr_array_new_with_free_func (g_free);
     g_autofree PromptRow *rows = g_new0 (PromptRow, models->len + 1);
@@ -97,9 +97,15 @@ pick (GPtrArray *models, const char *verb, const char *typed, const json_t *link
         g_ptr_array_add (notes, note);
         rows[i] = (PromptRow){ key_of (model), note };
     }
-    g_autofree char *question = g_strdup_printf ("Select a model to %s |", verb);
-    int chosen = prompt_search (question, rows, models->len, typed ? 5 : 4, typed);
+    int chosen = prompt_search (question, rows, models->len, reserved, typed);
     return chosen < 0 ? NULL : g_ptr_array_index (models, chosen);
+}
+
+static json_t *
+pick (GPtrArray *models, const char *verb, const char *typed, const json_t *link_status)
+{
+    g_autofree char *question = g_strdup_printf ("Select a model to %s |", verb);
+    return choose_from_list (models, question, typed ? 5 : 4, typed, link_status);
 }
 
 static json_t *

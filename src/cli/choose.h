@@ -19,5 +19,9 @@ ChoiceKind choose_match (GPtrArray *candidates, const char *pattern, const char 
 json_t *
 choose_model (GPtrArray *candidates, const char *pattern, gboolean yes, const char *verb, const json_t *link_status);
 
+/* A list of @models to choose from under @question; @reserved and @typed as in prompt_search.  NULL when the user left. */
+json_t *choose_from_list (GPtrArray *models, const char *question, guint reserved, const char *typed,
+                          const json_t *link_status);
+
 /* --exact: the model whose path or key is @path. */
 json_t *choose_exact (GPtrArray *candidates, const char *path);

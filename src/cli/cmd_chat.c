@@ -4,7 +4,10 @@
  * terminal is a screen of its own and not part of this file. */
 #include "cli/commands.h"
 
+#include "cli/choose.h"
+#include "cli/loaded.h"
 #include "cli/loading.h"
+#include "cli/prefs.h"
 #include "cli/terminal.h"
 
 #include <errno.h>
@@ -81,21 +84,12 @@ say_no_model (const char *name)
     return 1;
 }
 
-/* The model to talk to: @name, loaded if it must be; without it, any loaded one.  0 and *info (a new reference), or the exit code. */
+/* Loads @name, or takes it as it is loaded.  0 and *info (a new reference), or the exit code; *missing is set where there is no such model,
+ * and then nothing has been said. */
 static int
-find_model (const Args *args, Client *client, const char *name, json_t **info)
+load_model (const Args *args, Client *client, const char *name, json_t **info, gboolean *missing)
 {
     g_autoptr (GError) error = NULL;
-    if (!name) {
-        json_t *any = client_ask (
-            client, "llm", "getModelInfo",
-            json_pack ("{s:{s:s, s:{}}, s:b}", "specifier", "type", "query", "query", "throwIfNotFound", FALSE),
-            &error);
-        if (error)
-            return say_failure (error);
-        *info = json_incref (any);
-        return any ? 0 : say_no_model (NULL);
-    }
     json_int_t ttl_ms = (json_int_t) args_number (args, "ttl", DEFAULT_TTL_SECONDS) * 1000;
     json_t *creation = json_pack ("{s:s, s:I, s:{s:[{s:s, s:{s:[]}}]}}", "identifier", name, "loadTtlMs", ttl_ms,
                                   "loadConfigStack", "layers", "layerName", "apiOverride", "config", "fields");
@@ -104,11 +98,75 @@ find_model (const Args *args, Client *client, const char *name, json_t **info)
         say_warn ("Load cancelled.");
         return 1;
     case LOADING_FAILED:
-        return g_error_matches (error, SDK_ERROR, SDK_ERROR_NO_MODEL) ? say_no_model (name) : say_failure (error);
+        *missing = g_error_matches (error, SDK_ERROR, SDK_ERROR_NO_MODEL);
+        return *missing ? 1 : say_failure (error);
     case LOADING_DONE:
         break;
     }
     return 0;
+}
+
+/* At a terminal: which of the downloaded models.  NULL when the user left, or there is none; that has been said. */
+static const char *
+pick_model (Client *client, GError **error)
+{
+    json_t *list = client_ask (client, "system", "listDownloadedModels", NULL, error);
+    if (!list)
+        return NULL;
+    g_auto (GStrv) last = prefs_last_models ();
+    g_autoptr (GPtrArray) models = choose_candidates (list, (const char *const *) last, FALSE);
+    for (guint i = models->len; i > 0; i--)
+        if (strcmp (loaded_namespace (g_ptr_array_index (models, i - 1)), "llm") != 0)
+            g_ptr_array_remove_index (models, i - 1);
+    if (!models->len) {
+        say_no_model (NULL);
+        return NULL;
+    }
+    say_error ("Did not find the model. Please select a model to use:");
+    const json_t *model =
+        choose_from_list (models, "Select a model to chat with", 4, NULL, loaded_link_status (client, list));
+    return json_peek_string (model, "modelKey");
+}
+
+/* @name names no model, or nothing is loaded and @name is NULL: what can be done about it depends on who is there to ask. */
+static int
+find_another (const Args *args, Client *client, const char *name, json_t **info)
+{
+    if (!terminal_is (STDIN_FILENO) || !terminal_is (STDERR_FILENO))
+        return say_no_model (name);
+    const char *slash = name ? strchr (name, '/') : NULL;
+    if (name && (!slash || slash == name || !slash[1] || strchr (slash + 1, '/'))) {
+        say_error ("Invalid model name '%s'. Please provide a model name in the format 'owner/model-name'.", name);
+        return 1;
+    }
+    if (args_has (args, "yes"))
+        return say_no_model (name);
+    g_autoptr (GError) error = NULL;
+    const char *key = pick_model (client, &error);
+    gboolean missing = FALSE;
+    if (error)
+        return say_failure (error);
+    int code = key ? load_model (args, client, key, info, &missing) : 1;
+    return missing ? say_no_model (key) : code;
+}
+
+/* The model to talk to: @name, loaded if it must be; without it, any loaded one.  0 and *info (a new reference), or the exit code. */
+static int
+find_model (const Args *args, Client *client, const char *name, json_t **info)
+{
+    g_autoptr (GError) error = NULL;
+    if (name) {
+        gboolean missing = FALSE;
+        int code = load_model (args, client, name, info, &missing);
+        return missing ? find_another (args, client, name, info) : code;
+    }
+    json_t *any = client_ask (
+        client, "llm", "getModelInfo",
+        json_pack ("{s:{s:s, s:{}}, s:b}", "specifier", "type", "query", "query", "throwIfNotFound", FALSE), &error);
+    if (error)
+        return say_failure (error);
+    *info = json_incref (any);
+    return any ? 0 : find_another (args, client, NULL, info);
 }
 
 /* ---- the reply ---------------------------------------------------------------------------------------------------------- */

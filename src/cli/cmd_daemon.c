@@ -59,6 +59,7 @@ become_daemon (void)
     }
     signal (SIGPIPE, SIG_DFL);
     signal (SIGINT, SIG_DFL);
+    signal (SIGTERM, SIG_DFL);
     execv (program, (char *[]){ program, NULL });
     say_error ("Cannot run %s: %s", program, g_strerror (errno));
     return 1;

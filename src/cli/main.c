@@ -20,7 +20,7 @@ on_interrupt (int number)
         gssize ignored = write (STDERR_FILENO, show_cursor, sizeof show_cursor - 1);
         (void) ignored;
     }
-    _exit (130);
+    _exit (128 + number);
 }
 
 /* The three log flags (cli.md 1.2). */
@@ -58,6 +58,7 @@ main (int argc, char **argv)
 {
     signal (SIGPIPE, SIG_IGN); /* print_out says what happens then; sockets have their own errors */
     signal (SIGINT, on_interrupt);
+    signal (SIGTERM, on_interrupt);
 
     g_auto (Args) args = { 0 };
     g_autofree char *message = NULL;

@@ -8,6 +8,7 @@
 #include "cli/terminal.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
@@ -90,7 +91,6 @@ typedef struct {
     const char *question;
     const PromptRow *rows;
     guint n_rows;
-    gboolean searching;
     GString *typed;
     GArray *shown; /* indices of the rows that match, best first */
     guint current; /* index into shown */
@@ -114,7 +114,7 @@ static char *
 paint_row (const List *list, const PromptRow *row, gboolean current)
 {
     GString *out = g_string_new (current ? "❯ " : "  ");
-    g_autoptr (GArray) hits = list->searching ? fuzzy_positions (list->typed->str, row->text) : NULL;
+    g_autoptr (GArray) hits = fuzzy_positions (list->typed->str, row->text);
     guint hit = 0;
     for (const char *at = row->text; *at; at = g_utf8_next_char (at)) {
         gboolean is_hit = hits && hit < hits->len && g_array_index (hits, guint, hit) == (guint) (at - row->text);
@@ -174,12 +174,12 @@ list_press (List *list, int *result)
         list->current += list->current + 1 < list->shown->len;
         return FALSE;
     case KEY_RUB:
-        if (list->searching && list->typed->len)
+        if (list->typed->len)
             g_string_truncate (list->typed,
                                (gsize) (g_utf8_prev_char (list->typed->str + list->typed->len) - list->typed->str));
         break;
     case KEY_TEXT:
-        if (list->searching && list->typed->len < 256)
+        if (list->typed->len < 256)
             g_string_append (list->typed, letter);
         break;
     case KEY_OTHER:
@@ -190,6 +190,19 @@ list_press (List *list, int *result)
     return FALSE;
 }
 
+/* The terminal's mode from before; for a signal that ends us while a list stands. */
+static struct termios mode_before;
+
+static void
+on_end (int number)
+{
+    static const char show_cursor[] = "\x1b[?25h";
+    tcsetattr (STDIN_FILENO, TCSANOW, &mode_before);
+    gssize ignored = write (STDERR_FILENO, show_cursor, sizeof show_cursor - 1);
+    (void) ignored;
+    _exit (128 + number);
+}
+
 static int
 run_list (List *list, guint reserved)
 {
@@ -198,54 +211,33 @@ run_list (List *list, guint reserved)
     list->page = lines > reserved + 1 ? lines - reserved : 1;
     list_filter (list);
 
-    struct termios before, raw;
-    if (tcgetattr (STDIN_FILENO, &before) != 0)
-        return -1;
-    raw = before;
-    raw.c_lflag &= ~(tcflag_t) (ICANON | ECHO | ISIG | IEXTEN);
-    raw.c_iflag &= ~(tcflag_t) (ICRNL | IXON);
-    raw.c_cc[VMIN] = 1;
-    raw.c_cc[VTIME] = 0;
-    tcsetattr (STDIN_FILENO, TCSADRAIN, &raw);
     int result = -1;
-    do
-        list_draw (list);
-    while (!list_press (list, &result));
-    list_erase (list);
-    fputs ("\x1b[?25h", stderr);
-    tcsetattr (STDIN_FILENO, TCSADRAIN, &before);
+    if (tcgetattr (STDIN_FILENO, &mode_before) == 0) {
+        struct termios raw = mode_before;
+        raw.c_lflag &= ~(tcflag_t) (ICANON | ECHO | ISIG | IEXTEN);
+        raw.c_iflag &= ~(tcflag_t) (ICRNL | IXON);
+        raw.c_cc[VMIN] = 1;
+        raw.c_cc[VTIME] = 0;
+        void (*term) (int) = signal (SIGTERM, on_end);
+        void (*hangup) (int) = signal (SIGHUP, on_end);
+        tcsetattr (STDIN_FILENO, TCSADRAIN, &raw);
+        do
+            list_draw (list);
+        while (!list_press (list, &result));
+        list_erase (list);
+        fputs ("\x1b[?25h", stderr);
+        tcsetattr (STDIN_FILENO, TCSADRAIN, &mode_before);
+        signal (SIGTERM, term);
+        signal (SIGHUP, hangup);
+    }
     g_array_unref (list->shown);
     g_string_free (list->typed, TRUE);
     return result;
 }
 
 int
-prompt_select (const char *question, const PromptRow *rows, guint n, guint reserved)
-{
-    List list = { .question = question, .rows = rows, .n_rows = n, .typed = g_string_new (NULL) };
-    return run_list (&list, reserved);
-}
-
-int
 prompt_search (const char *question, const PromptRow *rows, guint n, guint reserved, const char *typed)
 {
-    List list = { .question = question, .rows = rows, .n_rows = n, .searching = TRUE, .typed = g_string_new (typed) };
+    List list = { .question = question, .rows = rows, .n_rows = n, .typed = g_string_new (typed) };
     return run_list (&list, reserved);
-}
-
-gboolean
-prompt_yes (const char *question)
-{
-    char line[64];
-    for (;;) {
-        fprintf (stderr, "%s (Y/N): ", question);
-        if (!fgets (line, sizeof line, stdin))
-            return FALSE;
-        g_strstrip (line);
-        if (g_ascii_strcasecmp (line, "y") == 0)
-            return TRUE;
-        if (g_ascii_strcasecmp (line, "n") == 0)
-            return FALSE;
-        fputs ("Invalid selection. Please enter Y/N.\n", stderr);
-    }
 }

@@ -12,12 +12,6 @@ typedef struct {
     const char *note; /* dim, behind it; NULL is none */
 } PromptRow;
 
-/* A list to choose from: arrows move, Enter takes; no wrap-around.  @reserved lines of the screen are not used for rows.  The index, or -1
- * after Esc or Ctrl-C. */
-int prompt_select (const char *question, const PromptRow *rows, guint n, guint reserved);
-
-/* The same with typing: rows are filtered by the fuzzy rule.  @typed is there from the start; NULL is nothing. */
+/* A list to choose from: typing filters it by the fuzzy rule, arrows move without wrap-around, Enter takes.  @reserved lines of the screen are
+ * not used for rows; @typed is there from the start, NULL is nothing.  The index, or -1 after Esc or Ctrl-C. */
 int prompt_search (const char *question, const PromptRow *rows, guint n, guint reserved, const char *typed);
-
-/* "@question (Y/N): " until the answer is one of them.  Ctrl-C and the end of stdin are no. */
-gboolean prompt_yes (const char *question);

@@ -1,6 +1,8 @@
 /* sdkerror.c: words for the daemon's errors. */
 #include "cli/sdkerror.h"
 
+#include "cli/terminal.h"
+
 #include <string.h>
 
 G_DEFINE_QUARK (sdk - error - quark, sdk_error)
@@ -95,9 +97,8 @@ append_block (GString *out, const char *heading, const char *text)
 {
     if (!text || !*text)
         return;
-    g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
-    g_autofree char *body = g_strjoinv ("\n  ", lines);
-    g_string_append_printf (out, "\n\n%s\n\n  %s", heading, body);
+    g_autofree char *body = indented (text);
+    g_string_append_printf (out, "\n\n%s\n\n%s", heading, body);
 }
 
 GError *

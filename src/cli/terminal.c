@@ -128,17 +128,6 @@ say_shows (SayLevel level)
     return level >= lowest && lowest != SAY_NONE;
 }
 
-char *
-say_reflow (const char *text)
-{
-    GString *out = g_string_new (NULL);
-    for (const char *at = text; *at; at++) {
-        gboolean alone = *at == '\n' && at > text && at[-1] != '\n' && at[1] && at[1] != '\n' && at[1] != ' ';
-        g_string_append_c (out, alone ? ' ' : *at);
-    }
-    return g_string_free (out, FALSE);
-}
-
 static void
 say (SayLevel level, const char *format, va_list list)
 {
@@ -180,6 +169,18 @@ say_failure (const GError *error)
     return 1;
 }
 
+char *
+indented (const char *text)
+{
+    g_autoptr (GString) out = g_string_new (NULL);
+    for (const char *at = text; *at; at++) {
+        if (*at != '\n' && (at == text || at[-1] == '\n'))
+            g_string_append (out, "  ");
+        g_string_append_c (out, *at);
+    }
+    return g_strdup (out->str);
+}
+
 void
 say_titled_error (const char *title, const char *format, ...)
 {
@@ -187,9 +188,8 @@ say_titled_error (const char *title, const char *format, ...)
     va_start (list, format);
     g_autofree char *text = g_strdup_vprintf (format, list);
     va_end (list);
-    g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
-    g_autofree char *body = g_strjoinv ("\n  ", lines);
-    say_error ("%s\n\n  %s\n", title, body);
+    g_autofree char *body = indented (text);
+    say_error ("%s\n\n%s\n", title, body);
 }
 
 /* ---- spinner ------------------------------------------------------------------------------------------------------------ */

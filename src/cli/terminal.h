@@ -53,11 +53,11 @@ void say_error (const char *format, ...) G_GNUC_PRINTF (1, 2); /* "Error: ..." *
 /* Says @error (or a general sentence when it is NULL) and returns 1, the exit code of whoever calls it last. */
 int say_failure (const GError *error);
 
-/* "Error: TITLE", an empty line, the text indented by two. */
-void say_titled_error (const char *title, const char *format, ...) G_GNUC_PRINTF (2, 3);
+/* @text with every line but the empty ones indented by two.  The caller frees. */
+char *indented (const char *text);
 
-/* The sentences of @text reflowed: single newlines become spaces, empty lines and indented lines stay.  The caller frees. */
-char *say_reflow (const char *text);
+/* "Error: TITLE", an empty line, the text indented. */
+void say_titled_error (const char *title, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
 /* ---- spinner ------------------------------------------------------------------------------------------------------------ */
 

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { makeHome, until, writeJson } from './lib/daemon.mjs';
 import { instanceInfo, modelInfo, startOfficial } from './lib/official.mjs';
 import * as paths from './lib/paths.mjs';
+import { childrenOf } from './lib/process.mjs';
 
 const linkOff = { status: 'offline', issues: ['deviceDisabled'], peers: [], deviceIdentifier: null, deviceName: 'box' };
 
@@ -207,4 +208,48 @@ test('unload asks which one, and chat without a prompt says what it lacks', asyn
     const chat = onTerminal(d, ['chat']);
     assert.equal(await chat.ended, 1);
     assert.match(chat.screen(), /Error:.* The interactive chat screen is not part of this version\. Pass a prompt with -p, or pipe one in\./);
+});
+
+test('chat at a terminal asks which model when there is none', async (t) => {
+    const loads = [];
+    const d = await official(t, {
+        'llm.getModelInfo': undefined,
+        'llm.getOrLoad': async ({ identifier, loadTtlMs }, send) => {
+            loads.push([identifier, loadTtlMs]);
+            if (!/^(one|two)$/.test(identifier))
+                throw { title: 'x', rootTitle: 'x', displayData: { code: 'generic.pathNotFound', path: identifier, availablePathsSample: [], totalModels: 0 } };
+            send({ type: 'alreadyLoaded', info: instanceInfo(identifier) });
+        },
+        'llm.predict': async ({ modelSpecifier, history }, send) => {
+            const fragment = { content: `${modelSpecifier.instanceReference} ${history.messages.length}`, tokensCount: 1, containsDrafted: false, reasoningType: 'none', isStructural: false };
+            send({ type: 'fragment', fragment });
+            send({ type: 'success', stats: { stopReason: 'eosFound' }, modelInfo: {}, loadModelConfig: { fields: [] }, predictionConfig: { fields: [] } });
+        },
+        'system.listDownloadedModels': [modelInfo('one'), modelInfo('emb', embedding), modelInfo('two')],
+    });
+    const chat = onTerminal(d, ['chat', '-p', 'hi']);
+    await chat.sees(/Did not find the model\. Please select a model to use:[^]*Select a model to chat with[^]*two/);
+    assert.doesNotMatch(chat.screen(), /emb/);
+    chat.type('\x1b[B\r');
+    assert.equal(await chat.ended, 0, chat.screen());
+    assert.match(chat.screen(), /ref-two 2\r\n$/);
+    assert.deepEqual(loads, [['two', 3600_000]]);
+    const wrong = onTerminal(d, ['chat', '-p', 'hi', 'nosuch']);
+    assert.equal(await wrong.ended, 1);
+    assert.match(wrong.screen(), /Invalid model name 'nosuch'\. Please provide a model name in the format 'owner\/model-name'\./);
+    const strict = onTerminal(d, ['chat', '-p', 'hi', '-y']);
+    assert.equal(await strict.ended, 1);
+    assert.match(strict.screen(), /No loaded model found, load with:/);
+});
+
+test('a list that is ended by a signal gives the terminal back', async (t) => {
+    const d = await official(t, { 'system.listDownloadedModels': [modelInfo('one'), modelInfo('two')] });
+    const shell = spawn(join(paths.build, 'tests/tools/pty'), ['24', '100', 'bash', '-c', `"${paths.lms}" load; echo "code $?"; stty -a | grep -o '[-]*icanon'`], { env: d.env });
+    let text = '';
+    shell.stdout.on('data', (more) => (text += more));
+    await until(() => /two/.test(text), 'the list');
+    const [bash] = childrenOf(shell.pid);
+    process.kill(childrenOf(bash.pid)[0].pid, 'SIGTERM');
+    await new Promise((resolve) => shell.on('close', resolve));
+    assert.match(text, /code 143\r\nicanon\r\n$/);
 });

@@ -137,13 +137,6 @@ test_grid_cuts_blanks (void)
     check_text (grid_print (grid), "NAME      SIZE\n模型      1 B     x\nlonger\n");
 }
 
-static void
-test_reflow (void)
-{
-    check_text (say_reflow ("a\nb\n\nc\n"), "a b\n\nc\n");
-    check_text (say_reflow ("run:\n    lms ps"), "run:\n    lms ps");
-}
-
 /* ---- the daemon's errors ------------------------------------------------------------------------------------------------ */
 
 static void
@@ -161,8 +154,8 @@ test_errors (void)
     check_error ("{}", SDK_ERROR_REMOTE, "Unknown error");
     check_error ("{\"title\":7}", SDK_ERROR_REMOTE, "Unknown error");
     check_error ("{\"title\":\"T\"}", SDK_ERROR_REMOTE, "T");
-    check_error ("{\"title\":\"T\",\"cause\":\"C\\nD\",\"suggestion\":\"S\"}", SDK_ERROR_REMOTE,
-                 "T\n\n(!) SUGGESTION\n\n  S\n\n(X) CAUSE\n\n  C\n  D");
+    check_error ("{\"title\":\"T\",\"cause\":\"C\\n\\nD\",\"suggestion\":\"S\"}", SDK_ERROR_REMOTE,
+                 "T\n\n(!) SUGGESTION\n\n  S\n\n(X) CAUSE\n\n  C\n\n  D");
     check_error (
         "{\"title\":\"T\",\"displayData\":{\"code\":\"generic.pathNotFound\",\"path\":\"x\","
         "\"availablePathsSample\":[\"a\",\"b\"],\"totalModels\":5}}",
@@ -259,7 +252,6 @@ main (int argc, char **argv)
     g_test_add_func ("/cli/fuzzy/distance-against-its-definition", test_distance_against_its_definition);
     g_test_add_func ("/cli/terminal/display-width", test_display_width);
     g_test_add_func ("/cli/terminal/grid-cuts-blanks", test_grid_cuts_blanks);
-    g_test_add_func ("/cli/terminal/reflow", test_reflow);
     g_test_add_func ("/cli/errors", test_errors);
     g_test_add_func ("/cli/choose/last-loaded-order", test_candidates_in_last_loaded_order);
     g_test_add_func ("/cli-023/exact-key-wins", test_exact_key_wins);
