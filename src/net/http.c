@@ -1,12 +1,12 @@
 /* http.c: GNU libmicrohttpd (MHD) on the GLib loop, with the guards that it lacks (libraries.md 1 and 6).
  *
  *      MHD's epoll set ────┐
- *      hang-up epoll set ──┼──▶ one GSource ──▶ pump: MHD_run, hang-ups, deadlines
+ *      our epoll set ──────┼──▶ one GSource ──▶ pump: MHD_run, hang-ups and room in sockets, deadlines
  *      earliest deadline ──┘
  *
  * MHD reads, frames and writes; it calls on_request with the head, with pieces of the body, and once more when the body is whole.  A request
  * without an answer by then rests: its connection is suspended, which takes it out of MHD's epoll set, and resumed to be answered.  What
- * MHD does not do is done here: it sees no disconnect while a connection is suspended (the hang-up set does), has no deadline for a whole
+ * MHD does not do is done here: it sees no disconnect while a connection is suspended (our set does), has no deadline for a whole
  * head and none that answers 408 (the deadline queues do, so MHD's own timer stays off), reads ambiguous heads (head.c), takes bodies of
  * any size (body.c), queues without end (stream_max_bytes) and closes with unread bytes (linger.c).
  *
@@ -18,6 +18,7 @@
 #include "net/handshake.h"
 #include "net/head.h"
 #include "net/linger.h"
+#include "net/outlet.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,8 +62,9 @@ typedef struct {
     guint64 acked; /* bytes that the peer had acknowledged when it was last asked */
     GList link;    /* in server->waiting[wait] */
     gboolean hung_up;
-    gboolean unread;   /* closes with a part of a body unread */
-    gboolean upgraded; /* the socket lives on: what it holds unread is not ours */
+    gboolean wants_out; /* the watch set tells when the socket takes bytes again */
+    gboolean unread;    /* closes with a part of a body unread */
+    gboolean upgraded;  /* the socket lives on: what it holds unread is not ours */
 } Connection;
 
 typedef struct {
@@ -77,9 +79,9 @@ struct HttpServer {
     HttpOptions options; /* no zeros left */
 
     PumpSource *source;
-    gpointer mhd_tag, hangup_tag; /* of the two epoll sets in @source */
-    int hangup_fd;                /* epoll: EPOLLRDHUP of every connection, told once each */
-    gboolean pending;             /* MHD has something to do that no descriptor shows */
+    gpointer mhd_tag, watch_tag; /* of the two epoll sets in @source */
+    int watch_fd; /* epoll: every connection, for its hang-up and for room in its socket; each told once until asked again */
+    gboolean pending; /* MHD has something to do that no descriptor shows */
     gboolean pumping, stopping, free_after_pump;
 
     GQueue waiting[N_WAITS];
@@ -125,10 +127,10 @@ struct HttpRequest {
     gboolean cut;              /* to be closed as soon as MHD asks */
 
     gboolean streaming;
+    gboolean direct;            /* MHD has sent the head: between that and the end, the socket is ours to write to */
     gboolean finished, aborted; /* after what is unsent: the end in good order, or a cut */
     gboolean over_high;
-    GByteArray *unsent; /* from sent_bytes on */
-    gsize sent_bytes;
+    Outlet outlet; /* in chunks already */
     void (*drained) (HttpRequest *request, gpointer data);
     gpointer drained_data;
 
@@ -168,12 +170,20 @@ connection_wait (Connection *connection, Wait wait)
     }
 }
 
-/* Ends the connection at TCP level; MHD sees it in its epoll set and cleans up. */
+static void request_resume (HttpRequest *request);
+
+/* Ends the connection at TCP level.  MHD sees that in its epoll set, or when it goes on with a suspended request, and cleans up. */
 static void
 connection_cut (Connection *connection)
 {
+    HttpRequest *request = connection->request;
     connection_wait (connection, WAIT_CUT);
     shutdown (connection->fd, SHUT_RDWR);
+    if (request) {
+        request->cut = TRUE;
+        request_resume (request);
+    }
+    connection->server->pending = TRUE;
 }
 
 static void
@@ -208,7 +218,8 @@ connection_expired (Connection *connection)
     case WAIT_SEND:
         /* Time without progress, not time in all, ends a slow reader. */
         peek_tcp (connection, &info);
-        if ((request && request->suspended) || info.tcpi_bytes_acked != connection->acked) {
+        if ((request && request->suspended && http_stream_unsent (request) == 0) ||
+            info.tcpi_bytes_acked != connection->acked) {
             connection->acked = info.tcpi_bytes_acked;
             connection_wait (connection, WAIT_SEND);
         } else {
@@ -242,34 +253,47 @@ expire (HttpServer *server)
 
 /* ---- the pump -------------------------------------------------------------------------------------------------------------- */
 
-/* Every connection whose peer has shut down its writing side, or all of it.  Nothing is freed in here, only marked. */
 static void
-collect_hangups (HttpServer *server)
+on_hangup (Connection *connection)
+{
+    HttpRequest *request = connection->request;
+    connection->hung_up = TRUE;
+    if (request && (request->suspended || request->streaming))
+        connection_cut (connection);
+    else
+        /* MHD stops reading at a short read and so can miss an end that came in one piece with the bytes before it.  This makes it look
+         * again, once it has served what it has read. */
+        shutdown (connection->fd, SHUT_RD);
+}
+
+static void stream_go_on (HttpRequest *request);
+
+/* Whose peer has shut down its writing side, or all of it; whose socket has room again.  Nothing is freed in here. */
+static void
+serve_watches (HttpServer *server)
 {
     struct epoll_event events[64];
     int n;
     do {
-        n = epoll_wait (server->hangup_fd, events, G_N_ELEMENTS (events), 0);
+        n = epoll_wait (server->watch_fd, events, G_N_ELEMENTS (events), 0);
         for (int i = 0; i < n; i++) {
             Connection *connection = events[i].data.ptr;
-            HttpRequest *request = connection->request;
-            connection->hung_up = TRUE;
-            if (request && request->suspended) {
-                request->cut = TRUE;
-                request->suspended = FALSE;
-                MHD_resume_connection (request->mhd);
-                server->pending = TRUE;
-            } else if (request && request->streaming) {
-                request->cut = TRUE;
-                shutdown (connection->fd, SHUT_RDWR); /* it waits for room in the socket: wake it */
-                server->pending = TRUE;
-            } else {
-                /* MHD stops reading at a short read and so can miss an end that came in one piece with the bytes before it.  This makes it
-                 * look again, once it has served what it has read. */
-                shutdown (connection->fd, SHUT_RD);
-            }
+            connection->wants_out = FALSE;
+            if (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+                on_hangup (connection);
+            else if (connection->request && connection->request->direct)
+                stream_go_on (connection->request);
         }
     } while (n == G_N_ELEMENTS (events));
+}
+
+static void
+connection_watch (Connection *connection, gboolean for_room)
+{
+    struct epoll_event event = { .events = EPOLLRDHUP | EPOLLONESHOT | (for_room ? EPOLLOUT : 0),
+                                 .data.ptr = connection };
+    connection->wants_out = for_room;
+    epoll_ctl (connection->server->watch_fd, EPOLL_CTL_MOD, connection->fd, &event);
 }
 
 static void
@@ -298,7 +322,7 @@ pump_check (GSource *source)
 {
     HttpServer *server = ((PumpSource *) source)->server;
     return server->pending || g_source_query_unix_fd (source, server->mhd_tag) ||
-           g_source_query_unix_fd (source, server->hangup_tag);
+           g_source_query_unix_fd (source, server->watch_tag);
 }
 
 static gboolean
@@ -311,8 +335,8 @@ pump_dispatch (GSource *source, GSourceFunc callback, gpointer data)
     /* MHD goes first, so that a request answered at once is answered even to a client that has shut down its writing side. */
     server->pending |= g_source_query_unix_fd (source, server->mhd_tag) != 0;
     run_mhd (server);
-    if (g_source_query_unix_fd (source, server->hangup_tag))
-        collect_hangups (server);
+    if (g_source_query_unix_fd (source, server->watch_tag))
+        serve_watches (server);
     expire (server);
     run_mhd (server);
     server->pumping = FALSE;
@@ -386,7 +410,7 @@ request_free (HttpRequest *request)
         g_free (g_array_index (request->headers, AnswerHeader, i).value);
     }
     g_clear_pointer (&request->headers, g_array_unref);
-    g_clear_pointer (&request->unsent, g_byte_array_unref);
+    outlet_clear (&request->outlet);
     g_clear_pointer (&request->whole, g_bytes_unref);
     body_free (request->body);
     g_free (request->method);
@@ -424,14 +448,14 @@ on_connection (void *data, struct MHD_Connection *mhd, void **context, enum MHD_
         connection->wait = WAIT_CUT;
         connection->link.data = connection;
         struct epoll_event event = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = connection };
-        epoll_ctl (server->hangup_fd, EPOLL_CTL_ADD, connection->fd, &event);
+        epoll_ctl (server->watch_fd, EPOLL_CTL_ADD, connection->fd, &event);
         connection_wait (connection, WAIT_HEAD);
         server->n_connections++;
         *context = connection;
     } else if (connection) {
         int unread = 0;
         connection_wait (connection, WAIT_CUT);
-        epoll_ctl (server->hangup_fd, EPOLL_CTL_DEL, connection->fd, NULL);
+        epoll_ctl (server->watch_fd, EPOLL_CTL_DEL, connection->fd, NULL);
         if (!server->stopping && !connection->upgraded &&
             (connection->unread || (ioctl (connection->fd, FIONREAD, &unread) == 0 && unread > 0)))
             lingerers_add (server->lingerers, connection->fd);
@@ -527,41 +551,61 @@ refuse (HttpRequest *request, guint status, const char *why)
         http_reply (request, status, "text/plain; charset=utf-8", why, strlen (why));
 }
 
-/* MHD asks for bytes of a stream.  They are its to send once they are copied. */
+static gboolean
+stream_is_over (const HttpRequest *request)
+{
+    gboolean ended = request->finished || request->aborted || request->connection->hung_up;
+    return request->cut || (ended && outlet_unsent (&request->outlet) == 0);
+}
+
+/* Sends what is unsent, as far as it goes.  FALSE when the stream is at its end, the good one or the other. */
+static gboolean
+stream_flush (HttpRequest *request)
+{
+    if (!request->cut && !outlet_flush (&request->outlet, request->connection->fd))
+        request->cut = TRUE;
+    gsize unsent = outlet_unsent (&request->outlet);
+    if (!stream_is_over (request) && unsent > 0)
+        connection_watch (request->connection, TRUE);
+    if (!stream_is_over (request) && request->over_high && unsent < request->server->options.stream_high_bytes / 2) {
+        request->over_high = FALSE;
+        if (request->drained)
+            request->drained (request, request->drained_data); /* which may write more, or end it */
+    }
+    return !stream_is_over (request);
+}
+
+/* The socket of a stream has room again. */
+static void
+stream_go_on (HttpRequest *request)
+{
+    if (!stream_flush (request))
+        request_resume (request); /* pull ends it */
+    else if (!request->connection->wants_out)
+        connection_watch (request->connection, FALSE);
+}
+
+/* MHD, having sent the head, asks for the body.  It is not told any: it rests while the stream is written past it, chunk by chunk, since a
+ * turn of MHD for every event costs more than the event.  It is asked again for the end, the last chunk and what follows on the connection. */
 static ssize_t
 pull (void *data, uint64_t position, char *out, size_t max)
 {
     HttpRequest *request = data;
-    gsize left = request->unsent->len - request->sent_bytes;
-    if (request->cut || (left == 0 && (request->aborted || (request->connection->hung_up && !request->finished)))) {
-        /* MHD has a return value for this, but forgets a connection that ends by it (0.9.75, with epoll).  A write that fails it
-         * handles well: what is returned goes nowhere. */
-        request->cut = TRUE;
-        shutdown (request->connection->fd, SHUT_RDWR);
-        *out = '.';
-        return 1;
-    }
-    if (left == 0 && request->finished)
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    if (left == 0) {
+    request->direct = TRUE;
+    if (stream_flush (request)) {
         request->suspended = TRUE;
         MHD_suspend_connection (request->mhd);
         return 0;
     }
-    gsize n = MIN (max, left);
-    memcpy (out, request->unsent->data + request->sent_bytes, n);
-    request->sent_bytes += n;
-    left -= n;
-    if (left == 0 || request->sent_bytes > left) { /* so that every byte is moved at most once on average */
-        g_byte_array_remove_range (request->unsent, 0, request->sent_bytes);
-        request->sent_bytes = 0;
-    }
-    if (request->over_high && left < request->server->options.stream_high_bytes / 2) {
-        request->over_high = FALSE;
-        if (request->drained && !request->finished && !request->aborted)
-            request->drained (request, request->drained_data);
-    }
-    return n;
+    request->direct = FALSE;
+    if (request->finished && !request->cut)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    /* MHD has a return value for this, but forgets a connection that ends by it (0.9.75, with epoll).  A write that fails it handles well:
+     * what is returned goes nowhere. */
+    request->cut = TRUE;
+    shutdown (request->connection->fd, SHUT_RDWR);
+    *out = '.';
+    return 1;
 }
 
 void
@@ -572,7 +616,6 @@ http_stream_begin (HttpRequest *request, guint status, const char *content_type)
     request->answered = TRUE;
     request->status = status;
     request->streaming = TRUE;
-    request->unsent = g_byte_array_new ();
     request->response = MHD_create_response_from_callback (MHD_SIZE_UNKNOWN, POOL_SIZE, pull, request, NULL);
     MHD_set_response_options (request->response, MHD_RF_SEND_KEEP_ALIVE_HEADER, MHD_RO_END);
     add_headers (request, content_type);
@@ -582,7 +625,7 @@ http_stream_begin (HttpRequest *request, guint status, const char *content_type)
 gsize
 http_stream_unsent (HttpRequest *request)
 {
-    return request->unsent ? request->unsent->len - request->sent_bytes : 0;
+    return outlet_unsent (&request->outlet);
 }
 
 gboolean
@@ -590,20 +633,38 @@ http_stream_write (HttpRequest *request, const char *bytes, gsize length)
 {
     if (!request->streaming || request->finished || request->aborted || request->cut || length == 0)
         return TRUE;
-    if (length > request->server->options.stream_max_bytes - http_stream_unsent (request)) {
-        request->cut = TRUE; /* a reader that doesn't read */
-        g_byte_array_set_size (request->unsent, 0);
-        request->sent_bytes = 0;
-        shutdown (request->connection->fd, SHUT_RDWR);
-        request_resume (request);
-        request->server->pending = TRUE;
+    char size[24];
+    struct iovec pieces[] = { { size, 0 }, { (char *) bytes, length }, { "\r\n", 2 } };
+    pieces[0].iov_len = g_snprintf (size, sizeof size, "%zX\r\n", length);
+    const struct iovec *from = request->is_1_1 ? pieces : pieces + 1; /* HTTP/1.0 knows no chunks */
+    guint n_pieces = request->is_1_1 ? 3 : 1;
+
+    if (length > request->server->options.stream_max_bytes -
+                     MIN (request->server->options.stream_max_bytes, http_stream_unsent (request))) {
+        outlet_clear (&request->outlet);
+        connection_cut (request->connection); /* a reader that doesn't read */
         return FALSE;
     }
-    g_byte_array_append (request->unsent, (const guint8 *) bytes, length);
-    request_resume (request);
+    if (!request->direct) {
+        for (guint i = 0; i < n_pieces; i++)
+            outlet_keep (&request->outlet, from[i].iov_base, from[i].iov_len);
+    } else if (!outlet_send (&request->outlet, request->connection->fd, from, n_pieces)) {
+        connection_cut (request->connection);
+        return FALSE;
+    } else if (http_stream_unsent (request) > 0 && !request->connection->wants_out) {
+        connection_watch (request->connection, TRUE);
+    }
     gboolean over = http_stream_unsent (request) > request->server->options.stream_high_bytes;
     request->over_high |= over;
     return !over;
+}
+
+/* After the last write: pull ends the stream once nothing is unsent. */
+static void
+stream_end (HttpRequest *request)
+{
+    if (http_stream_unsent (request) == 0)
+        request_resume (request);
 }
 
 void
@@ -612,7 +673,7 @@ http_stream_finish (HttpRequest *request)
     if (!request->streaming || request->aborted)
         return;
     request->finished = TRUE;
-    request_resume (request);
+    stream_end (request);
 }
 
 void
@@ -621,7 +682,7 @@ http_stream_abort (HttpRequest *request)
     if (!request->streaming || request->finished)
         return;
     request->aborted = TRUE;
-    request_resume (request);
+    stream_end (request);
 }
 
 void
@@ -669,7 +730,7 @@ on_upgrade (void *data, struct MHD_Connection *mhd, void *context, const char *e
     HttpServer *server = request->server;
     int copy = fcntl (fd, F_DUPFD_CLOEXEC, 3);
     request->connection->upgraded = copy >= 0;
-    epoll_ctl (server->hangup_fd, EPOLL_CTL_DEL, fd, NULL); /* it watches what the duplicate shares */
+    epoll_ctl (server->watch_fd, EPOLL_CTL_DEL, fd, NULL); /* it watches what the duplicate shares */
     MHD_upgrade_action (handle, MHD_UPGRADE_ACTION_CLOSE);
     server->pending = TRUE;
     if (copy < 0)
@@ -1003,7 +1064,7 @@ http_server_new (int listen_fd, const HttpOptions *options, const HttpHandler *h
         g_free (server);
         return NULL;
     }
-    server->hangup_fd = epoll_create1 (EPOLL_CLOEXEC);
+    server->watch_fd = epoll_create1 (EPOLL_CLOEXEC);
     server->n_upgraded = g_rc_box_new0 (guint);
     server->lingerers = lingerers_new ();
     server->source = (PumpSource *) g_source_new (&pump_funcs, sizeof (PumpSource));
@@ -1011,7 +1072,7 @@ http_server_new (int listen_fd, const HttpOptions *options, const HttpHandler *h
     GSource *source = (GSource *) server->source;
     int mhd_fd = MHD_get_daemon_info (server->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     server->mhd_tag = g_source_add_unix_fd (source, mhd_fd, G_IO_IN);
-    server->hangup_tag = g_source_add_unix_fd (source, server->hangup_fd, G_IO_IN);
+    server->watch_tag = g_source_add_unix_fd (source, server->watch_fd, G_IO_IN);
     g_source_set_static_name (source, "http");
     /* For a source that can't recurse GLib takes its descriptors out of the poll before each dispatch and puts them back after it, at the
      * price of a write to its wake-up descriptor each time: four, and a read, for a GET. */
@@ -1033,7 +1094,7 @@ server_destroy (HttpServer *server)
     MHD_stop_daemon (server->mhd);
     g_source_unref ((GSource *) server->source);
     lingerers_free (server->lingerers);
-    close (server->hangup_fd);
+    close (server->watch_fd);
     g_rc_box_release (server->n_upgraded);
     g_free (server);
 }

@@ -14,6 +14,7 @@
 
 #include "net/dial.h"
 #include "net/handshake.h"
+#include "net/outlet.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,8 +61,7 @@ struct Ws {
     const guint8 *feed, *feed_end; /* what wslay may read */
     GByteArray *message;           /* fragments of the current one */
     gboolean in_control, is_text;  /* the frame that is coming in; the message that is */
-    GByteArray *out;               /* from @out_start on not yet sent */
-    gsize out_start;
+    Outlet out;
     gboolean over_high;
     gboolean dispatching;
 };
@@ -104,40 +104,14 @@ set_closing (Ws *ws, guint16 code, const char *reason, gsize length)
 gsize
 ws_unsent (Ws *ws)
 {
-    return ws->out->len - ws->out_start;
-}
-
-static void
-empty (GByteArray **buffer)
-{
-    if ((*buffer)->len > KEEP_BUFFER) {
-        g_byte_array_unref (*buffer);
-        *buffer = g_byte_array_new ();
-    } else {
-        g_byte_array_set_size (*buffer, 0);
-    }
+    return outlet_unsent (&ws->out);
 }
 
 static void
 flush (Ws *ws)
 {
-    while (ws->state != OVER && ws_unsent (ws) > 0) {
-        ssize_t n = send (ws->fd, ws->out->data + ws->out_start, ws_unsent (ws), MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno != EAGAIN)
-            set_over (ws, STATUS_DROPPED);
-        if (n < 0)
-            break;
-        ws->out_start += n;
-    }
-    if (ws_unsent (ws) == 0) {
-        empty (&ws->out);
-        ws->out_start = 0;
-    } else if (ws->out_start > ws_unsent (ws)) { /* so that every byte is moved at most once on average */
-        g_byte_array_remove_range (ws->out, 0, ws->out_start);
-        ws->out_start = 0;
-    }
+    if (ws->state != OVER && !outlet_flush (&ws->out, ws->fd))
+        set_over (ws, STATUS_DROPPED);
 }
 
 /* Whatever wslay has queued goes into @out, and as much of that as possible to the socket. */
@@ -156,7 +130,7 @@ static ssize_t
 on_wslay_send (wslay_event_context_ptr wslay, const uint8_t *bytes, size_t length, int flags, void *data)
 {
     Ws *ws = data;
-    g_byte_array_append (ws->out, bytes, length);
+    outlet_keep (&ws->out, bytes, length);
     return length;
 }
 
@@ -240,7 +214,11 @@ on_wslay_message (wslay_event_context_ptr wslay, const struct wslay_event_on_msg
             fail (ws, WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA);
         else
             ws->handler->message (ws, text, ws->message->len, ws->data);
-        empty (&ws->message);
+        if (ws->message->len > KEEP_BUFFER) {
+            g_byte_array_unref (ws->message);
+            ws->message = g_byte_array_new ();
+        }
+        g_byte_array_set_size (ws->message, 0);
     }
 }
 
@@ -311,7 +289,7 @@ finish (Ws *ws)
     wslay_event_context_free (ws->wslay);
     g_clear_pointer (&ws->early, g_bytes_unref);
     g_byte_array_unref (ws->message);
-    g_byte_array_unref (ws->out);
+    outlet_clear (&ws->out);
     g_free (ws->reason);
     g_free (ws);
 }
@@ -384,7 +362,6 @@ ws_new (int fd, gboolean is_server, const void *early, gsize early_length, const
     ws->options.high_bytes = ws->options.high_bytes ? ws->options.high_bytes : 1024 * 1024;
     ws->options.max_unsent = ws->options.max_unsent ? ws->options.max_unsent : 32 * 1024 * 1024;
     ws->message = g_byte_array_new ();
-    ws->out = g_byte_array_new ();
     if (early_length > 0)
         ws->early = g_bytes_new (early, early_length);
     start_wslay (ws);

@@ -27,7 +27,7 @@ typedef struct {
     gsize body_length; /* of the last request */
     char *body;
     guint n_drained;
-    gboolean free_in_request;
+    gboolean free_in_request, end_when_drained;
     guint n_upgraded, n_gone, n_ws_closed;
     Ws *ws;
 } Fixture;
@@ -69,7 +69,12 @@ on_gone (gpointer data)
 static void
 on_stream_drained (HttpRequest *request, gpointer data)
 {
-    ((Fixture *) data)->n_drained++;
+    Fixture *fixture = data;
+    fixture->n_drained++;
+    if (fixture->end_when_drained) {
+        http_stream_write (request, "last", 4);
+        http_stream_finish (request);
+    }
 }
 
 static gboolean
@@ -110,6 +115,10 @@ on_request (HttpRequest *request, gpointer data)
         fixture->resting = request;
         http_stream_begin (request, 200, "text/event-stream");
         http_stream_on_drained (request, on_stream_drained, fixture);
+        if (g_str_has_suffix (path, "/early")) { /* before the head is out */
+            g_autofree char *block = g_strnfill (100000, 'x');
+            http_stream_write (request, block, 100000);
+        }
     } else {
         http_request_set_header (request, "x-request-id", "first");
         http_request_set_header (request, "X-Request-Id", "req_1");
@@ -1012,6 +1021,47 @@ test_slow_reader_is_told_to_be_slow (void)
 }
 
 static void
+test_stream_ended_when_drained (void)
+{
+    HttpOptions options = { .stream_high_bytes = 64 * 1024 };
+    g_autoptr (Fixture) fixture = fixture_new (&options);
+    fixture->end_when_drained = TRUE;
+    g_autoptr (Client) early = client_new (fixture);
+    client_send (early, "GET /stream/early HTTP/1.1\r\nHost: a\r\n\r\n");
+    UNTIL (g_str_has_suffix (early->in->str, "\r\n4\r\nlast\r\n0\r\n\r\n") && fixture->n_open == 0);
+
+    g_autoptr (Client) client = client_new (fixture);
+    g_autofree char *block = g_strnfill (100000, 'x');
+    client->deaf = TRUE;
+    client_send (client, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    UNTIL (fixture->resting);
+    while (http_stream_write (fixture->resting, block, 100000))
+        turn ();
+    client->deaf = FALSE;
+    UNTIL (g_str_has_suffix (client->in->str, "\r\n4\r\nlast\r\n0\r\n\r\n") && fixture->n_open == 0);
+    g_assert_cmpuint (fixture->n_drained, ==, 2);
+}
+
+static void
+test_stream_that_nobody_reads_any_more (void)
+{
+    HttpOptions options = { .idle_timeout_ms = 50,
+                            .stream_high_bytes = 16 * 1024 * 1024,
+                            .stream_max_bytes = 32 * 1024 * 1024 };
+    g_autoptr (Fixture) fixture = fixture_new (&options);
+    g_autoptr (Client) client = client_new (fixture);
+    g_autofree char *block = g_strnfill (100000, 'x');
+    client->deaf = TRUE;
+    client_send (client, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    UNTIL (fixture->resting);
+    while (http_stream_write (fixture->resting, block, 100000))
+        ; /* below the ceiling, and then nothing more */
+    http_stream_finish (fixture->resting);
+    UNTIL (fixture->n_open == 0);
+    g_assert_true (g_str_has_suffix (fixture->told->str, "closed /stream gone;"));
+}
+
+static void
 test_large_answer_that_nobody_reads (void)
 {
     HttpOptions options = { .idle_timeout_ms = 50 };
@@ -1212,6 +1262,8 @@ main (int argc, char **argv)
     g_test_add_func ("/http/gone/half-close", test_half_close);
     g_test_add_func ("/http/slow/never-reads", test_reader_that_never_reads_is_cut_off);
     g_test_add_func ("/http/slow/high-mark", test_slow_reader_is_told_to_be_slow);
+    g_test_add_func ("/http/slow/ended-when-drained", test_stream_ended_when_drained);
+    g_test_add_func ("/http/slow/stalled", test_stream_that_nobody_reads_any_more);
     g_test_add_func ("/http/slow/large-answer", test_large_answer_that_nobody_reads);
     g_test_add_func ("/http/stream-aborted", test_stream_aborted);
     g_test_add_func ("/http/limit/connections", test_connection_limit);
