@@ -13,7 +13,8 @@
 void
 embed_params (Engine *g, gint64 n_ctx, struct llama_context_params *params)
 {
-    const guint n = n_ctx ? n_ctx : MIN (llama_model_n_ctx_train (g->model), DEFAULT_MAX);
+    const guint n_train = llama_model_n_ctx_train (g->model),
+                n = n_ctx ? MIN (n_ctx, n_train) : MIN (n_train, DEFAULT_MAX);
     params->n_ctx = params->n_batch = params->n_ubatch = CLAMP (n, N_SEQS, ENGINE_MAX_BATCH);
     params->n_seq_max = N_SEQS;
     params->n_outputs_max = 0; /* every token is an output */

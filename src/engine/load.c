@@ -104,15 +104,36 @@ read_options (LoadOptions *o, const json_t *json, GError **error)
 
 /* ---- the library's word on what went wrong -------------------------------------------------------------------------------- */
 
+/* The first line that says something: "f: error loading model: g: no such thing; h: failed to load model" is "no such thing". */
+static char *
+plain_reason (const char *lines)
+{
+    static const char *const empty_words[] = { "failed to load model", "failed to initialize", "error loading model" };
+    g_auto (GStrv) parts = g_strsplit (lines, "; ", -1);
+    for (guint i = 0; parts[i]; i++) {
+        const char *said = parts[i];
+        for (gsize word; said[word = strspn (said, G_CSET_a_2_z G_CSET_A_2_Z G_CSET_DIGITS "_")] == ':' && word > 0;)
+            said = g_strchug ((char *) said + word + 1); /* the name of a function */
+        gboolean empty = *said == 0;
+        for (guint k = 0; k < G_N_ELEMENTS (empty_words); k++)
+            empty |= g_str_has_prefix (said, empty_words[k]) && !strstr (said, ": ");
+        const char *reason = strstr (said, "error loading model: ");
+        if (!empty)
+            return g_strdup (reason ? reason + strlen ("error loading model: ") : said);
+    }
+    return g_strdup (lines);
+}
+
 static void
 set_library_error (GError **error, const char *what)
 {
-    static const char *const memory_words[] = { "alloc", "memory", "mmap failed", "bad_alloc" };
-    const char *reason = lb_last_log_error ();
+    static const char *const memory_words[] = { "alloc", "out of memory", "mmap failed" };
+    const char *lines = lb_last_log_error ();
     int code = ENGINE_ERROR_INVALID;
     for (guint i = 0; i < G_N_ELEMENTS (memory_words); i++)
-        if (strstr (reason, memory_words[i]))
+        if (strstr (lines, memory_words[i]))
             code = ENGINE_ERROR_MEMORY;
+    g_autofree char *reason = plain_reason (lines);
     g_set_error (error, ENGINE_ERROR, code, "%s%s%s", what, *reason ? ": " : ".", reason);
 }
 
@@ -213,6 +234,10 @@ load_model (Engine *g, const LoadOptions *o, GError **error)
         return FALSE;
     }
     g->vocab = llama_model_get_vocab (g->model);
+    if (llama_vocab_type (g->vocab) == LLAMA_VOCAB_TYPE_NONE) {
+        g_set_error_literal (error, ENGINE_ERROR, ENGINE_ERROR_INVALID, "The file has no vocabulary.");
+        return FALSE;
+    }
     g->model_bytes = llama_model_size (g->model);
     return TRUE;
 }
@@ -248,6 +273,8 @@ make_context (Engine *g, const LoadOptions *o, GError **error)
             : 0;
     struct llama_context_params params = llama_context_default_params ();
     params.n_ctx = o->n_ctx ? o->n_ctx : n_train;
+    if (llama_model_rope_type (g->model) == LLAMA_ROPE_TYPE_NONE && !llama_model_is_recurrent (g->model))
+        params.n_ctx = MIN (params.n_ctx, n_train); /* positions are learnt: there are no more than that */
     params.n_seq_max = g->parallel + extra;
     params.n_batch = MAX (o->n_batch, params.n_seq_max);
     params.n_ubatch = MIN (o->n_ubatch, params.n_batch);

@@ -5,6 +5,8 @@
 #include "engine-client.h"
 
 #include <math.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 
 #define DEMO "atelier-demo.gguf"
 
@@ -614,6 +616,29 @@ a_paused_job_rests (void)
     g_assert_cmpint (usage (client_wait (c, 1), "completion"), ==, 200);
 }
 
+/* The daemon does not read for a while: the engine goes on, gathers what it cannot send, and nothing is lost. */
+static void
+a_reader_that_rests_gets_everything_later (void)
+{
+    g_autoptr (Client) c = client_load (DEMO, json_object ());
+    json_t *payload = job_with (endless (c, NULL, "Tell me a story."), "max_tokens", json_integer (300));
+    json_object_set_new (payload, "n_logprobs", json_integer (40)); /* much to send for each token */
+    client_send (c, LINK_JOB, 1, payload);
+    wait_for_text (c, 1);
+    struct pollfd pfd = { .fd = link_fd (c->link), .events = POLLIN };
+    int queued = 0, before = -1;
+    while (queued != before) { /* until the socket is full, or the engine has nothing more to say */
+        before = queued;
+        g_usleep (300000);
+        poll (&pfd, 1, 0);
+        g_assert_cmpint (ioctl (link_fd (c->link), FIONREAD, &queued), ==, 0);
+    }
+    const Reply *reply = client_wait (c, 1);
+    g_assert_cmpint (usage (reply, "completion"), ==, 300);
+    g_assert_cmpuint (json_array_size (reply->logprobs), >, 200); /* of all tokens that have text */
+    g_assert_cmpuint (reply->n_deltas, <, 250);                   /* joined, while the socket was full */
+}
+
 /* ---- bad input ------------------------------------------------------------------------------------------------------------ */
 
 static void
@@ -694,8 +719,13 @@ files_that_do_not_load (void)
     const struct {
         const char *name;
         gsize length;
+        const char *reason;
     } files[] = {
-        { "empty.gguf", 0 }, { "magic.gguf", 4 }, { "head.gguf", 2000 }, { "half.gguf", n / 2 }, { "missing.gguf", 0 }
+        { "empty.gguf", 0, "The model does not load: failed to read magic" },
+        { "magic.gguf", 4, "The model does not load: failed to read header" },
+        { "head.gguf", 2000, "The model does not load: failed to read key-value pairs" },
+        { "half.gguf", n / 2, "is corrupted or incomplete" },
+        { "missing.gguf", 0, "No such file or directory" },
     };
     for (guint i = 0; i < G_N_ELEMENTS (files); i++) {
         g_autofree char *path = g_build_filename (folder, files[i].name, NULL);
@@ -707,9 +737,30 @@ files_that_do_not_load (void)
             g_assert_true (client_step (c));
         g_test_message ("%s: %s", files[i].name, json_peek_string (c->load_failure, "message"));
         g_assert_cmpstr (json_peek_string (c->load_failure, "kind"), ==, "invalid");
+        g_assert_nonnull (strstr (json_peek_string (c->load_failure, "message"), files[i].reason));
         unlink (path);
     }
     rmdir (folder);
+}
+
+/* A cache larger than the address space that it may have.  (The address checker needs more of it than any limit allows.) */
+static void
+a_context_that_does_not_fit_in_memory (void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    g_test_skip ("not under the address checker");
+#else
+    g_autoptr (Client) c = client_start ();
+    while (!c->hello)
+        g_assert_true (client_step (c));
+    const struct rlimit limit = { 3ul << 30, 3ul << 30 };
+    g_assert_cmpint (prlimit (c->pid, RLIMIT_AS, &limit, NULL), ==, 0);
+    g_autofree char *path = model_path (DEMO);
+    client_send (c, LINK_LOAD, 0, json_pack ("{s:s, s:i}", "path", path, "n_ctx", 1 << 22));
+    while (!c->load_failure)
+        g_assert_true (client_step (c));
+    g_assert_cmpstr (json_peek_string (c->load_failure, "kind"), ==, "memory");
+#endif
 }
 
 static void
@@ -938,10 +989,12 @@ main (int argc, char **argv)
     g_test_add_func ("/engine/jobs/cancel-in-reply", cancelled_in_its_reply);
     g_test_add_func ("/engine/jobs/cancel-in-queue", cancelled_before_it_began);
     g_test_add_func ("/engine/jobs/pause", a_paused_job_rests);
+    g_test_add_func ("/engine/jobs/slow-reader", a_reader_that_rests_gets_everything_later);
     g_test_add_func ("/engine/bad/frames", bad_frames_are_answered);
     g_test_add_func ("/engine/bad/no-frame", what_is_no_frame_ends_it);
     g_test_add_func ("/engine/bad/no-model", jobs_before_a_load_are_refused);
     g_test_add_func ("/engine/bad/files", files_that_do_not_load);
+    g_test_add_func ("/engine/bad/memory", a_context_that_does_not_fit_in_memory);
     g_test_add_func ("/engine/bad/options", options_out_of_range);
     g_test_add_func ("/engine/ends/stop", stop_ends_every_job);
     g_test_add_func ("/engine/ends/link", the_end_of_the_link_ends_it);
