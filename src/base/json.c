@@ -6,12 +6,13 @@
 
 G_DEFINE_QUARK (json - parse - error - quark, json_parse_error)
 
-/* jansson allows 2048 levels; we want 128.  A walk over the bytes is cheaper than one over the tree, and comes before any
- * memory is spent on it. */
+/* jansson allows 2048 levels, and values without end; we want JSON_MAX_DEPTH and JSON_MAX_WEIGHT.  A walk over the bytes is cheaper than one
+ * over the tree, and comes before any memory is spent on it. */
 static gboolean
-depth_is_fine (const char *text, gsize length, gsize *offset)
+size_is_fine (const char *text, gsize length, gsize skipped, GError **error)
 {
     int depth = 0;
+    gsize weight = 0;
     gboolean in_string = FALSE;
     for (gsize i = 0; i < length; i++) {
         char c = text[i];
@@ -20,29 +21,44 @@ depth_is_fine (const char *text, gsize length, gsize *offset)
                 i++;
             else if (c == '"')
                 in_string = FALSE;
-        } else if (c == '"') {
+            continue;
+        }
+        switch (c) {
+        case '"':
             in_string = TRUE;
-        } else if (c == '{' || c == '[') {
-            if (++depth > JSON_MAX_DEPTH)
-                return *offset = i, FALSE;
-        } else if (c == '}' || c == ']') {
+            break;
+        case '{':
+        case '[':
+            if (++depth > JSON_MAX_DEPTH) {
+                g_set_error (error, JSON_PARSE_ERROR, JSON_PARSE_DEPTH,
+                             "JSON is nested deeper than %d levels at byte %" G_GSIZE_FORMAT, JSON_MAX_DEPTH,
+                             i + skipped);
+                return FALSE;
+            }
+            weight += c == '{' ? 8 : 4;
+            break;
+        case '}':
+        case ']':
             depth--;
+            break;
+        case ',':
+        case ':':
+            weight++;
+            break;
         }
     }
-    return TRUE;
+    if (weight <= JSON_MAX_WEIGHT)
+        return TRUE;
+    g_set_error (error, JSON_PARSE_ERROR, JSON_PARSE_WEIGHT, "JSON holds more than %d values.", JSON_MAX_WEIGHT);
+    return FALSE;
 }
 
 json_t *
 json_parse (const char *text, gsize length, GError **error)
 {
-    gsize skipped = 0, offset = 0;
-    if (length >= 3 && memcmp (text, "\xEF\xBB\xBF", 3) == 0)
-        skipped = 3;
-    if (!depth_is_fine (text + skipped, length - skipped, &offset)) {
-        g_set_error (error, JSON_PARSE_ERROR, JSON_PARSE_DEPTH,
-                     "JSON is nested deeper than %d levels at byte %" G_GSIZE_FORMAT, JSON_MAX_DEPTH, offset + skipped);
+    gsize skipped = length >= 3 && memcmp (text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    if (!size_is_fine (text + skipped, length - skipped, skipped, error))
         return NULL;
-    }
     json_error_t problem;
     json_t *value = json_loadb (text + skipped, length - skipped, JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem);
     if (!value)

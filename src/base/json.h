@@ -8,10 +8,13 @@
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (json_t, json_decref)
 
 #define JSON_MAX_DEPTH 128
+/* What one text may grow to: a value counts 1, an array 4, an object 8 (an empty one of a few bytes takes a hundred and more in memory),
+ * so that 64 MiB of brackets don't become gigabytes. */
+#define JSON_MAX_WEIGHT (4 * 1024 * 1024)
 
 #define JSON_PARSE_ERROR (json_parse_error_quark ())
 GQuark json_parse_error_quark (void);
-enum { JSON_PARSE_SYNTAX, JSON_PARSE_DEPTH };
+enum { JSON_PARSE_SYNTAX, JSON_PARSE_DEPTH, JSON_PARSE_WEIGHT };
 
 /* Parses @length bytes of UTF-8 (a BOM is skipped, "\u0000" is kept).  Any JSON value is taken.  NULL with JSON_PARSE_ERROR
  * and a sentence that names the byte offset otherwise. */

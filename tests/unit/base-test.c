@@ -66,6 +66,31 @@ test_ids_keep_to_their_alphabet (void)
     }
 }
 
+/* A million of "[]," is 3 MB of text, and would be more than 100 MB of arrays. */
+static void
+test_json_refuses_weight (void)
+{
+    static const struct {
+        const char *piece;
+        guint n;
+        gboolean fine;
+    } cases[] = {
+        { "[],", 1024 * 1024, FALSE }, { "{},", 512 * 1024, FALSE }, { "1,", 4 * 1024 * 1024, FALSE },
+        { "[],", 100000, TRUE },       { "\"[{,\",", 900000, TRUE },
+    };
+    for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+        g_autoptr (GString) text = g_string_new ("[");
+        for (guint k = 0; k < cases[i].n; k++)
+            g_string_append (text, cases[i].piece);
+        g_string_append (text, "0]");
+        g_autoptr (GError) error = NULL;
+        g_autoptr (json_t) value = json_parse (text->str, text->len, &error);
+        g_assert_true ((value != NULL) == cases[i].fine);
+        if (!cases[i].fine)
+            g_assert_error (error, JSON_PARSE_ERROR, JSON_PARSE_WEIGHT);
+    }
+}
+
 static void
 test_json_append_escapes_like_print (void)
 {
@@ -91,6 +116,7 @@ main (int argc, char **argv)
     g_test_add_func ("/json/brackets-in-strings", test_json_brackets_in_strings_are_no_depth);
     g_test_add_func ("/json/bom", test_json_skips_a_bom);
     g_test_add_func ("/json/round-trip", test_json_prints_what_it_read);
+    g_test_add_func ("/json/weight", test_json_refuses_weight);
     g_test_add_func ("/json/append", test_json_append_escapes_like_print);
     g_test_add_func ("/ids/alphabet", test_ids_keep_to_their_alphabet);
     return g_test_run ();

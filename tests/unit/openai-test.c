@@ -317,6 +317,34 @@ test_the_role_error_is_the_known_sentence (void)
                      "[user, assistant, system, tool]. Got 'ai'");
 }
 
+/* What is read on the loop has an end. */
+static void
+test_too_many_pieces (void)
+{
+    static const struct {
+        const char *before, *piece, *after;
+        guint n;
+    } cases[] = {
+        { "{\"messages\":[", "{\"role\":\"user\"},", "{\"role\":\"user\"}]}", 65536 },
+        { "{\"messages\":[{\"role\":\"user\",\"content\":[", "{\"type\":\"text\",\"text\":\"\"},",
+          "{\"type\":\"text\",\"text\":\"\"}]}]}", 65536 },
+        { "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[", "{\"function\":{\"name\":\"f\"}},",
+          "{\"function\":{\"name\":\"f\"}}]}]}", 256 },
+    };
+    for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+        g_autoptr (GString) text = g_string_new (cases[i].before);
+        for (guint k = 0; k < cases[i].n; k++)
+            g_string_append (text, cases[i].piece);
+        g_string_append (text, cases[i].after);
+        g_autoptr (json_t) body = parse (text->str);
+        g_auto (OpenaiChat) chat = { 0 };
+        g_auto (ApiError) error = { 0 };
+        g_assert_false (openai_chat_read (&chat, body, &error));
+        g_assert_cmpint (error.kind, ==, API_INVALID_VALUE);
+        g_assert_true (g_str_has_prefix (error.param, "messages"));
+    }
+}
+
 /* ---- printing ------------------------------------------------------------------------------------------------------------------- */
 
 #define TEXT(kind, s)                                                    \
@@ -580,6 +608,7 @@ main (int argc, char **argv)
     g_test_add_func ("/openai/fields-reach-the-job", test_fields_reach_the_job);
     g_test_add_func ("/openai/seeds-of-choices", test_choices_count_the_seed_up);
     g_test_add_func ("/http-058/role-error", test_the_role_error_is_the_known_sentence);
+    g_test_add_func ("/openai/too-many-pieces", test_too_many_pieces);
     g_test_add_func ("/http-098/stream", test_stream);
     g_test_add_func ("/http-099/stream-usage", test_stream_with_usage);
     g_test_add_func ("/openai/empty-reply", test_an_empty_reply_has_a_role_and_an_end);

@@ -18,9 +18,13 @@ static const struct {
 
 static const char *const role_names[] = { "system", "user", "assistant", "tool" };
 
+#define MAX_CALLS  256   /* of one message: each answer looks for its call among them */
+#define MAX_PIECES 65536 /* parts and calls of all messages: they are read on the loop */
+
 /* The conversation as far as it was read. */
 typedef struct {
     json_t *out;
+    gsize n_pieces;
     json_t *calls; /* of the last assistant message; lent */
     gsize n_answered;
     ApiError *error;
@@ -38,6 +42,15 @@ wrong_type (Reader *r, gsize index, const char *member, const char *what)
 {
     g_autofree char *path = path_of (index, member);
     return field_wrong_type (r->error, path, what);
+}
+
+static gboolean
+count_pieces (Reader *r, const json_t *list)
+{
+    r->n_pieces += json_array_size (list);
+    return r->n_pieces <= MAX_PIECES ||
+           api_error_set (r->error, API_INVALID_VALUE, "messages", "\"messages\" must have at most %d parts and calls.",
+                          MAX_PIECES);
 }
 
 static json_t *
@@ -98,6 +111,8 @@ read_content (Reader *r, gsize index, const json_t *message, gboolean may_be_nul
         return json_incref ((json_t *) content);
     if (!json_is_array (content))
         return wrong_type (r, index, "content", "a string or an array of parts"), NULL;
+    if (!count_pieces (r, content))
+        return NULL;
     g_autoptr (GString) text = g_string_new (NULL);
     size_t i;
     json_t *part;
@@ -174,6 +189,13 @@ read_calls (Reader *r, gsize index, const json_t *message, json_t *out)
     const json_t *given = member (message, "tool_calls"), *old = member (message, "function_call");
     if (given && !json_is_array (given))
         return wrong_type (r, index, "tool_calls", "an array");
+    if (!count_pieces (r, given))
+        return FALSE;
+    if (json_array_size (given) > MAX_CALLS) {
+        g_autofree char *path = path_of (index, "tool_calls");
+        return api_error_set (r->error, API_INVALID_VALUE, path, "\"%s\" must have at most %d elements.", path,
+                              MAX_CALLS);
+    }
     g_autoptr (json_t) calls = json_array ();
     size_t i;
     json_t *call;

@@ -6,8 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_BIASES 1024
-#define MAX_TOP_K  500
+#define MAX_BIASES   1024
+#define MAX_TOP_K    500
+#define MAX_MESSAGES 65536 /* they are read on the loop */
 
 static const char *const overflow_names[] = { "stopAtLimit", "truncateMiddle", "rollingWindow",
                                               NULL }; /* ChatOverflow */
@@ -79,7 +80,7 @@ static const FieldTable reasoning_members = FIELD_TABLE (reasoning_rows);
 
 static const Field rows[] = {
     { "model", FIELD_STRING, AT (model) },
-    { "messages", FIELD_ARRAY, AT (raw_messages), .min = 1, .required = TRUE },
+    { "messages", FIELD_ARRAY, AT (raw_messages), .min = 1, .max = MAX_MESSAGES, .required = TRUE },
     { "stream", FIELD_BOOL, AT (stream) },
     { "stream_options", FIELD_OBJECT, .members = &stream_options },
 
