@@ -143,6 +143,14 @@ cache_find (Cache *cache, const ScanFile *file)
     return known->answer;
 }
 
+json_t *
+cache_find_old (Cache *cache, const ScanFile *file)
+{
+    g_autofree char *text = name_text (file->file);
+    const Known *known = g_hash_table_lookup (cache->known, text);
+    return known ? known->answer : NULL;
+}
+
 void
 cache_put (Cache *cache, const ScanFile *file, json_t *answer)
 {
@@ -155,6 +163,8 @@ cache_put (Cache *cache, const ScanFile *file, json_t *answer)
 void
 cache_prune (Cache *cache, const Scan *scan)
 {
+    if (scan->partial && g_hash_table_size (cache->known) < 2 * SCAN_MAX_ENTRIES)
+        return; /* a disk that is not plugged in comes back */
     g_autoptr (GHashTable) present = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; i < scan->files->len; i++)
         g_hash_table_add (present, name_text (((const ScanFile *) scan->files->pdata[i])->file));

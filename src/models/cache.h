@@ -23,9 +23,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Cache, cache_free)
 
 /* The answer about this very state of the file, lent; NULL: not known. */
 json_t *cache_find (Cache *cache, const ScanFile *file);
+/* The answer about this path in whatever state it was, lent; NULL: none. */
+json_t *cache_find_old (Cache *cache, const ScanFile *file);
 /* Remembers @answer, which gets one reference more. */
 void cache_put (Cache *cache, const ScanFile *file, json_t *answer);
-/* Forgets the files that are not in @scan. */
+/* Forgets the files that are not in @scan, unless that did not see all. */
 void cache_prune (Cache *cache, const Scan *scan);
 
 /* What tells one engine binary from another, for cache_read; the caller frees. */

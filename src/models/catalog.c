@@ -37,7 +37,8 @@ typedef struct {
     const char *no_engine;
     Catalog *catalog;
     Item *items;
-    GArray *drafts; /* Draft */
+    GArray *drafts;      /* Draft */
+    GHashTable *history; /* of names: the cache's, or a copy for the moment */
 } Build;
 
 static void settle (Build *build, Item *item, Bucket bucket, const char *format, ...) G_GNUC_PRINTF (4, 5);
@@ -76,6 +77,12 @@ find_answer (Build *build, Item *item)
     } else if (!item->answer) {
         if (!item->file->tried)
             g_ptr_array_add (build->catalog->wanted, (gpointer) item->file);
+        /* What was a model before it changed stays one until we know better, or its names would mean others for a moment. */
+        json_t *old = item->file->tried ? NULL : cache_find_old (build->cache, item->file);
+        if (json_peek_bool (old, "ok", FALSE)) {
+            item->answer = old;
+            return;
+        }
         settle (build, item, BUCKET_PENDING, "it was not looked at yet");
     } else if (!json_peek_bool (item->answer, "ok", FALSE)) {
         const char *reason = json_peek_string (item->answer, "reason");
@@ -119,7 +126,7 @@ first_look (Build *build, Item *item, GHashTable *paths)
     find_answer (build, item);
     if (item->settled)
         return;
-    item->kind = file->is_mlx ? KIND_LLM : entry_kind (file->name, item->answer);
+    item->kind = entry_kind (file->is_mlx ? "" : file->name, item->answer);
     if (item->kind == KIND_SIDECAR)
         settle (build, item, BUCKET_ASIDE, "a sidecar drafter");
     else if (item->kind == KIND_IGNORED)
@@ -336,7 +343,7 @@ name_entries (Build *build)
     g_autoptr (GArray) entries = g_array_new (FALSE, FALSE, sizeof (Named));
     for (guint i = 0; i < build->drafts->len; i++)
         g_array_append_val (entries, g_array_index (build->drafts, Draft, i).named);
-    naming_add_entries (build->catalog->names, (const Named *) entries->data, entries->len, build->cache->history);
+    naming_add_entries (build->catalog->names, (const Named *) entries->data, entries->len, build->history);
 }
 
 /* Unlisted, under their paths only. */
@@ -373,6 +380,18 @@ history_mark (GHashTable *history)
     return mark;
 }
 
+static GHashTable *
+copy_history (GHashTable *history)
+{
+    GHashTable *copy = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+    GHashTableIter iter;
+    gpointer name, path;
+    g_hash_table_iter_init (&iter, history);
+    while (g_hash_table_iter_next (&iter, &name, &path))
+        g_hash_table_insert (copy, g_strdup (name), g_strdup (path));
+    return copy;
+}
+
 static void
 give_keys (Build *build)
 {
@@ -392,8 +411,11 @@ give_keys (Build *build)
                                 .format = strcmp (model->format, "gguf") == 0 ? "gguf" : "mlx",
                                 .mtime = model->mtime };
     }
+    /* While answers are missing, names are given for the moment only: what is remembered must not depend on who answers first. */
+    gboolean complete = build->catalog->wanted->len == 0 && build->catalog->problems[BUCKET_PENDING]->len == 0;
+    build->history = complete ? g_hash_table_ref (build->cache->history) : copy_history (build->cache->history);
     guint before = history_mark (build->cache->history);
-    keys_assign (inputs, n, keys, build->cache->history);
+    keys_assign (inputs, n, build->scan->partial, keys, build->history);
     build->cache->changed |= before != history_mark (build->cache->history);
     for (guint i = 0; i < n; i++)
         g_array_index (build->drafts, Draft, i).named.model->key = keys[i];
@@ -449,6 +471,7 @@ catalog_new (const Scan *scan, Cache *cache, const char *no_engine)
     }
     g_ptr_array_sort (catalog->models, by_key);
     g_array_unref (build.drafts);
+    g_hash_table_unref (build.history);
     for (guint i = 0; i < scan->files->len; i++)
         name_parts_clear (&items[i].parts);
     return catalog;

@@ -178,7 +178,7 @@ take_line (Child *child, const char *text, gsize length)
     if (!json_is_object (answer) || !json_is_boolean (json_object_get (answer, "ok")))
         return FALSE;
     gsize printed;
-    g_autofree char *compact = json_print (answer, &printed);
+    g_free (json_print (answer, &printed));
     if (printed > INSPECT_MAX_ANSWER)
         return FALSE;
     give_answer (child, answer);

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#define MAX_NAMES 100000
 #define MAX_NAMES_PER_PATH \
     16 /* a file that changes its name more often loses the oldest of them in no particular order */
 
@@ -190,7 +191,8 @@ give_bare_stems (const KeyInput *inputs, gsize n, const Work *work, GHashTable *
 }
 
 static void
-update_history (const KeyInput *inputs, gsize n, const Work *work, char **keys, GHashTable *history)
+update_history (const KeyInput *inputs, gsize n, gboolean keep_absent, const Work *work, char **keys,
+                GHashTable *history)
 {
     g_autoptr (GHashTable) taken = g_hash_table_new (g_str_hash, g_str_equal);  /* key -> path */
     g_autoptr (GHashTable) counts = g_hash_table_new (g_str_hash, g_str_equal); /* path -> names, from 1 */
@@ -204,6 +206,8 @@ update_history (const KeyInput *inputs, gsize n, const Work *work, char **keys, 
     while (g_hash_table_iter_next (&iter, &name, &path)) {
         int count = GPOINTER_TO_INT (g_hash_table_lookup (counts, path));
         const char *owner = g_hash_table_lookup (taken, name);
+        if (count == 0 && keep_absent && !owner && g_hash_table_size (history) < MAX_NAMES)
+            continue;
         if (count == 0 || count > MAX_NAMES_PER_PATH || owner) {
             g_hash_table_iter_remove (&iter); /* a present key is put back below */
             continue;
@@ -216,7 +220,7 @@ update_history (const KeyInput *inputs, gsize n, const Work *work, char **keys, 
 }
 
 void
-keys_assign (const KeyInput *inputs, gsize n, char **keys, GHashTable *history)
+keys_assign (const KeyInput *inputs, gsize n, gboolean keep_absent, char **keys, GHashTable *history)
 {
     g_autoptr (GArray) array = g_array_sized_new (FALSE, TRUE, sizeof (Work), n);
     g_array_set_clear_func (array, work_clear);
@@ -235,5 +239,5 @@ keys_assign (const KeyInput *inputs, gsize n, char **keys, GHashTable *history)
         ;
     for (gsize i = 0; i < n; i++)
         keys[i] = key_of (&inputs[i], &work[i]);
-    update_history (inputs, n, work, keys, history);
+    update_history (inputs, n, keep_absent, work, keys, history);
 }

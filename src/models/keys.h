@@ -17,5 +17,6 @@ typedef struct {
  *
  * @history: every name that was once given -> the path it was given to (char *, char *, both owned); changed in place.  After the call it
  * holds the present keys and those older names whose file is still among the inputs and that nobody else has as a key now: these
- * are the aliases.  Names of files that are gone are forgotten. */
-void keys_assign (const KeyInput *inputs, gsize n, char **keys, GHashTable *history);
+ * are the aliases.  Names of files that are gone are forgotten; with @keep_absent (the folders were not all there) only when nobody else
+ * takes them. */
+void keys_assign (const KeyInput *inputs, gsize n, gboolean keep_absent, char **keys, GHashTable *history);

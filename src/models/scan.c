@@ -262,7 +262,7 @@ read_names (Walk *walk, DIR *dir, const char *path)
             g_autofree char *reason = g_strdup_printf (
                 "the models folders hold more than %u names; what comes behind is not looked at", walk->max_entries);
             complain (walk, path, reason);
-            walk->full = TRUE;
+            walk->full = walk->scan->partial = TRUE;
             break;
         }
         walk->scan->n_entries++;
@@ -313,6 +313,7 @@ enter (Walk *walk, const char *folder, const char *path, int level)
     if (!dir) {
         g_autofree char *reason = g_strdup_printf ("the folder can't be read: %s", g_strerror (errno));
         complain (walk, *path ? path : folder, reason);
+        walk->scan->partial = TRUE;
         if (fd >= 0)
             close (fd);
         return;
@@ -344,6 +345,7 @@ enter_root (Walk *walk, const char *root, gboolean optional)
         return;
     g_autofree char *text = name_text (root);
     complain (walk, text, "the models folder is missing");
+    walk->scan->partial = TRUE;
     g_ptr_array_add (walk->scan->folders, g_strdup (root)); /* so that the watch polls for it */
 }
 

@@ -36,6 +36,7 @@ typedef struct {
     GPtrArray *errors;  /* Problem */
     GPtrArray *folders; /* char *: every folder seen, for the watch; a missing root too */
     guint n_entries;    /* names read */
+    gboolean partial;   /* not all was seen: a root is missing, a folder can't be read, too many names */
 } Scan;
 
 /* At most @max_entries names are read (0: SCAN_MAX_ENTRIES).  @roots: absolute; one that is missing is an error entry, unless it begins with '?', which is cut off: then it is just empty.  Blocks:

@@ -348,7 +348,7 @@ assign (const GArray *rows, GHashTable *history)
         inputs[i] =
             (KeyInput){ row->path, row->publisher, row->folder, row->stem, row->quant, row->format, row->mtime };
     }
-    keys_assign (inputs, rows->len, keys, history);
+    keys_assign (inputs, rows->len, FALSE, keys, history);
     GPtrArray *out = g_ptr_array_new_with_free_func (g_free);
     for (guint i = 0; i < rows->len; i++)
         g_ptr_array_add (out, keys[i]);

@@ -80,6 +80,65 @@ test_two_publishers (World *w, gconstpointer data)
 }
 
 static void
+test_a_changed_file_keeps_its_name (World *w, gconstpointer data)
+{
+    put ("models/p1/m/x.gguf", LLM);
+    start (w);
+    put ("models/p2/m/x.gguf", LLM);
+    rescan (w);
+    assert_found (w, "x", "p1/m/x.gguf");
+    /* Written anew: between the scan and the engine's answer it must not lose its names to the other. */
+    put_aged ("models/p1/m/x.gguf", LLM "\n..", 50);
+    guint changes = w->changes;
+    models_rescan (w->models, NULL, NULL);
+    while (w->changes == changes) {
+        assert_found (w, "x", "p1/m/x.gguf");
+        assert_keys (w, "p1/x p2/x");
+        g_main_context_iteration (NULL, TRUE);
+    }
+    rescan (w);
+    assert_found (w, "x", "p1/m/x.gguf");
+    assert_found (w, "p2/x", "p2/m/x.gguf");
+}
+
+static void
+test_a_folder_that_comes_back (World *w, gconstpointer data)
+{
+    put ("more/p1/m/x.gguf", LLM);
+    g_autofree char *more = in_home ("more"), *away = in_home ("away");
+    g_autofree char *text = g_strdup_printf ("{\"lmsd\":{\"extraModelFolders\":[\"%s\"]}}", more);
+    folder_put (sandbox, "home/settings.json", text);
+    start (w);
+    put ("models/p2/m/x.gguf", LLM);
+    rescan (w);
+    assert_found (w, "x", "p1/m/x.gguf");
+    g_assert_cmpint (g_rename (more, away), ==, 0); /* the disk is unplugged */
+    rescan (w);
+    assert_keys (w, "x");
+    assert_found (w, "x", "p2/m/x.gguf");
+    assert_found (w, "p1/x", NULL);
+    guint asked = models_work (w->models).n_inspected;
+    g_assert_cmpint (g_rename (away, more), ==, 0);
+    rescan (w);
+    assert_keys (w, "p1/x p2/x");
+    g_assert_cmpuint (models_work (w->models).n_inspected, ==, asked);
+}
+
+/* More files than are asked about in one round: who gets a name must not depend on who answers first. */
+static void
+test_names_do_not_depend_on_the_order_of_answers (World *w, gconstpointer data)
+{
+    put ("models/a/m/x.gguf", LLM);
+    for (int i = 0; i < 150; i++) {
+        g_autofree char *relative = g_strdup_printf ("models/b/m/y%d.gguf", i);
+        put (relative, LLM);
+    }
+    put_aged ("models/c/m/x.gguf", LLM, 1000);
+    start (w);
+    assert_found (w, "x", "c/m/x.gguf");
+}
+
+static void
 test_embedding (World *w, gconstpointer data)
 {
     put ("models/p/m/nomic-embed-Q8_0.gguf", EMBEDDER);
@@ -521,6 +580,9 @@ main (int argc, char **argv)
     ADD ("/disk-009/variants", test_variants);
     ADD ("/disk-009/bare-stem", test_bare_stem_of_a_group);
     ADD ("/disk-010/two-publishers", test_two_publishers);
+    ADD ("/disk-010/changed-file", test_a_changed_file_keeps_its_name);
+    ADD ("/disk-010/folder-comes-back", test_a_folder_that_comes_back);
+    ADD ("/disk-010/order-of-answers", test_names_do_not_depend_on_the_order_of_answers);
     ADD ("/disk-011/embedding", test_embedding);
     ADD ("/disk-012/three-split-parts", test_three_parts);
     ADD ("/disk-012/parts-that-do-not-fit", test_parts_that_do_not_fit);
