@@ -404,6 +404,8 @@ struct LbTurn {
     llama_tokens tokens;
     std::vector<llama_token> preserved; /* sorted */
     common_sampler_ptr sampler;
+    bool
+        takes_best; /* greedy, and nothing changes the logits before: no need for the sampler's pass over the vocabulary */
 
     /* The reply so far. */
     bool plain; /* no format to parse, or given up: content as it comes */
@@ -618,6 +620,7 @@ begin_with_call (std::string grammar)
 struct Prepared {
     common_chat_params chat;
     common_grammar grammar;
+    std::vector<std::string> openers; /* marks that open a call, with tool_choice none */
     bool has_tools, parses;
 };
 
@@ -698,7 +701,16 @@ prepare_messages (const LbChat *chat, const json &request)
         own = load_templates (chat->model, text, "", "");
 
     Prepared done = {};
-    done.chat = apply_template (own ? own.get () : chat->templates.get (), inputs);
+    const common_chat_templates *templates = own ? own.get () : chat->templates.get ();
+    done.chat = apply_template (templates, inputs);
+    if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_NONE && !inputs.tools.empty ()) {
+        common_chat_templates_inputs with_calls = inputs;
+        with_calls.tool_choice = COMMON_CHAT_TOOL_CHOICE_AUTO;
+        with_calls.json_schema.clear ();
+        for (const common_grammar_trigger &trigger : apply_template (templates, with_calls).grammar_triggers)
+            if (trigger.type == COMMON_GRAMMAR_TRIGGER_TYPE_WORD)
+                done.openers.push_back (trigger.value);
+    }
     done.has_tools = !inputs.tools.empty () && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
     done.parses = true;
     if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED && done.chat.grammar.empty ()) /* trap 3 */
@@ -852,6 +864,19 @@ read_sampling (const json &request, const LbTurn *turn)
     return p;
 }
 
+/* With tool_choice none the tools stay in the prompt (the prefix stays the same), but no call can begin (http.md 3.12): where the mark
+ * that opens one is a token of its own. */
+static void
+ban_openers (const Prepared &done, const LbTurn *turn, common_params_sampling &p)
+{
+    for (const std::string &opener : done.openers) {
+        const llama_tokens ids = common_tokenize (turn->vocab, opener, false, true);
+        const auto marks = LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED;
+        if (!ids.empty () && (llama_vocab_get_attr (turn->vocab, ids[0]) & marks))
+            p.logit_bias.push_back ({ ids[0], -INFINITY });
+    }
+}
+
 static void
 read_constraint (const json &request, const Prepared &done, const LbTurn *turn, common_params_sampling &p)
 {
@@ -951,6 +976,12 @@ make_sampler (LbTurn *turn, common_params_sampling &p)
     if (!p.grammar.empty ())
         check_grammar (turn, p);
     turn->sampler.reset (common_sampler_init (turn->model, p));
+    int32_t n_suppressed = 0;
+    llama_vocab_get_suppress_tokens (turn->vocab, &n_suppressed);
+    const bool penalties =
+        p.penalty_last_n > 0 && (p.penalty_repeat != 1 || p.penalty_freq != 0 || p.penalty_present != 0);
+    turn->takes_best = p.temp <= 0 && !penalties && p.grammar.empty () && p.logit_bias.empty () && n_suppressed == 0 &&
+                       p.reasoning_budget_tokens < 0;
     /* Penalties look back into the prompt; the grammar begins behind it. */
     const size_t look_back = std::min (turn->tokens.size (), (size_t) std::max (p.penalty_last_n, 64));
     for (size_t i = turn->tokens.size () - look_back; i < turn->tokens.size (); i++)
@@ -1030,6 +1061,7 @@ lb_turn_new (const LbChat *chat, const char *request_json, char **err, const cha
         turn->prompt = done.chat.prompt;
         prepare_parser (turn.get (), done, peek_bool (request, "continue_final", false));
         common_params_sampling sampling = read_sampling (request, turn.get ());
+        ban_openers (done, turn.get (), sampling);
         fill_tokens (turn.get (), chat, request);
         read_constraint (request, done, turn.get (), sampling);
         make_sampler (turn.get (), sampling);
@@ -1065,8 +1097,11 @@ lb_turn_preserves (const LbTurn *turn, llama_token token)
 static llama_token
 sample (LbTurn *turn, llama_context *context, int32_t row)
 {
-    if (!llama_get_logits_ith (context, row))
+    const float *logits = llama_get_logits_ith (context, row);
+    if (!logits)
         throw std::runtime_error (string_format ("row %d of the batch has no logits", row));
+    if (turn->takes_best)
+        return (llama_token) (std::max_element (logits, logits + llama_vocab_n_tokens (turn->vocab)) - logits);
     const llama_token token = common_sampler_sample (turn->sampler.get (), context, row);
     const llama_token_data_array *candidates = common_sampler_get_candidates (turn->sampler.get (), false);
     /* When every token is refused one is drawn all the same, and the grammar would abort on it. */

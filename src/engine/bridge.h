@@ -70,6 +70,7 @@ struct gguf_context *lb_gguf_open (FILE *file, char **err);
  * With "messages"
  *   "tools"               OpenAI's form: [{"type":"function","function":{"name","description","parameters"}}..]
  *   "tool_choice"         "auto" (default) | "none" | "required" | {"type":"function","function":{"name"}}: only that tool, required.
+ *                         none keeps the tools in the prompt and bans the token that opens a call, where there is one.
  *                         Fails ("template") where required cannot be enforced: templates without a notion of tools (trap 3)
  *   "parallel_tool_calls" bool, default true; false is not in every grammar: end the job when call 1 begins (trap 4)
  *   "enable_thinking"     bool; absent: the template's habit

@@ -724,6 +724,34 @@ test_required_call (void)
     lb_chat_free (chat);
 }
 
+/* The tools stay in the prompt, but no call comes. */
+static void
+test_no_call (void)
+{
+    LbChat *chat = chat_from (demo, NULL);
+    const char *request =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"What is the weather in Paris?\"}],\"tools\":[" WEATHER_TOOL
+        "],"
+        "\"tool_choice\":\"%s\",\"enable_thinking\":false,\"sampling\":{\"temperature\":0}}";
+    g_autofree char *free_request = g_strdup_printf (request, "auto"),
+                    *held_request = g_strdup_printf (request, "none");
+    Sum called, held;
+    g_autofree char *a = generate (chat, free_request, 60, &called, NULL),
+                    *b = generate (chat, held_request, 60, &held, NULL);
+    g_test_message ("%s | %s", a, b);
+    g_assert_cmpint (called.n_calls, ==, 1);
+    g_assert_cmpint (held.n_calls, ==, 0);
+    g_assert_null (strstr (b, "<tool_call>"));
+    g_assert_cmpuint (held.content->len, >, 0);
+    LbTurn *with = turn_from (chat, free_request), *without = turn_from (chat, held_request);
+    g_assert_cmpstr (lb_turn_view (with).prompt, ==, lb_turn_view (without).prompt);
+    lb_turn_free (with);
+    lb_turn_free (without);
+    sum_clear (&called);
+    sum_clear (&held);
+    lb_chat_free (chat);
+}
+
 static void
 test_schema_holds (void)
 {
@@ -919,6 +947,136 @@ test_estimate (void)
     free (err);
 }
 
+typedef struct {
+    struct llama_context *target, *draft;
+    LbSpec *spec;
+} Pair;
+
+/* Decodes in the target, and lets the speculator see it, which decodes in the draft. */
+static void
+decode_both (const Pair *p, const llama_token *tokens, int n, int pos)
+{
+    struct llama_batch batch = llama_batch_init (n, 0, 1);
+    for (int i = 0; i < n; i++) {
+        batch.token[i] = tokens[i];
+        batch.pos[i] = pos + i;
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i] = TRUE;
+    }
+    batch.n_tokens = n;
+    char *err = NULL;
+    g_assert_cmpint (llama_decode (p->target, batch), ==, 0);
+    g_assert_cmpint (lb_spec_process (p->spec, batch, &err), ==, 0);
+    g_assert_cmpstr (err, ==, NULL);
+    llama_batch_free (batch);
+}
+
+/* Greedy text is the same with drafts as without; total = accepted + rejected + ignored is the caller's to count. */
+static void
+check_speculation (const char *config, struct llama_model *draft_model)
+{
+    LbChat *chat = chat_from (demo, NULL);
+    const char *request =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"What is 12 + 30? /think\"}],\"sampling\":{\"temperature\":0}}";
+    g_autoptr (GArray) single = g_array_new (FALSE, FALSE, sizeof (llama_token));
+    g_autofree char *text = generate (chat, request, 40, NULL, single);
+
+    struct llama_context_params params = llama_context_default_params ();
+    params.n_ctx = params.n_batch = 512;
+    params.n_threads = params.n_threads_batch = 1;
+    Pair p = { new_context (), draft_model ? llama_init_from_model (draft_model, params) : NULL, NULL };
+    char *err = NULL;
+    p.spec = lb_spec_new (config, p.target, p.draft, 1, &err);
+    g_assert_cmpstr (err, ==, NULL);
+
+    LbTurn *turn = turn_from (chat, request);
+    LbView view = lb_turn_view (turn);
+    g_autoptr (GArray) history = g_array_new (FALSE, FALSE, sizeof (llama_token));
+    g_array_append_vals (history, view.tokens, view.n_tokens);
+    decode_both (&p, view.tokens, view.n_tokens, 0);
+    llama_token out[5], rows_tokens[5];
+    int n = lb_turn_draw (turn, p.target, &(int32_t){ view.n_tokens - 1 }, NULL, 0, out, NULL), n_drafted = 0,
+        n_kept = 0;
+    g_autoptr (GArray) drawn = g_array_new (FALSE, FALSE, sizeof (llama_token));
+    gboolean fresh = TRUE;
+    while (drawn->len + n < single->len) {
+        g_array_append_vals (drawn, out, n);
+        int pos = history->len;
+        llama_token last = out[n - 1];
+        if (n > 1)
+            g_array_append_vals (history, out, n - 1), pos = history->len;
+        LbWant want = { .seq = 0,
+                        .fresh = fresh,
+                        .n_max = 4,
+                        .pos0 = pos,
+                        .last = last,
+                        .history = (llama_token *) history->data,
+                        .n_history = history->len,
+                        .out = rows_tokens + 1 };
+        fresh = FALSE;
+        g_assert_cmpint (lb_spec_draft (p.spec, &want, 1, &err), ==, 0);
+        n_drafted += want.n_out;
+        if (p.draft) /* what it decoded while drafting is decoded again by process */
+            llama_memory_seq_rm (llama_get_memory (p.draft), 0, pos, -1);
+        rows_tokens[0] = last;
+        decode_both (&p, rows_tokens, want.n_out + 1, pos);
+        g_array_append_val (history, last);
+        n = lb_turn_draw (turn, p.target, (const int32_t[]){ 0, 1, 2, 3, 4 }, rows_tokens + 1, want.n_out, out, NULL);
+        g_assert_cmpint (n, >=, 1);
+        n_kept += n - 1;
+        g_assert_cmpint (lb_spec_accept (p.spec, 0, n - 1), ==, 0);
+        llama_memory_seq_rm (llama_get_memory (p.target), 0, pos + n, -1);
+        if (p.draft)
+            llama_memory_seq_rm (llama_get_memory (p.draft), 0, pos + n, -1);
+    }
+    g_array_append_vals (drawn, out, n);
+    g_test_message ("%s: %d of %d drafted tokens kept", config, n_kept, n_drafted);
+    g_assert_cmpint (n_kept, >, 0);
+    g_assert_cmpmem (drawn->data, single->len * sizeof *out, single->data, single->len * sizeof *out);
+    g_assert_cmpint (lb_spec_accept (p.spec, 0, 9), ==, -1);
+    g_assert_cmpint (lb_spec_accept (p.spec, 7, 0), ==, -1);
+    lb_turn_free (turn);
+    lb_spec_free (p.spec);
+    llama_free (p.target);
+    if (p.draft)
+        llama_free (p.draft);
+    lb_chat_free (chat);
+}
+
+static void
+test_speculation_by_draft (void)
+{
+    struct llama_model *draft =
+        llama_model_load_from_file (DEMO_MODELS "/atelier-demo-draft.gguf", llama_model_default_params ());
+    g_assert_nonnull (draft);
+    check_speculation ("{\"kind\":\"draft\",\"n_max\":4}", draft);
+    llama_model_free (draft);
+}
+
+static void
+test_speculation_refused (void)
+{
+    static const struct {
+        const char *config, *says;
+    } cases[] = {
+        { "{\"kind\":\"draft\"}", "needs its context" },
+        { "{\"kind\":\"magic\"}", "magic" },
+        { "{\"kind\":\"none\"}", "nothing" },
+        { "{\"kind\":\"ngram-simple\",\"n_max\":0}", "n_max" },
+        { "[]", "object" },
+    };
+    struct llama_context *context = new_context ();
+    for (gsize i = 0; i < G_N_ELEMENTS (cases); i++) {
+        char *err = NULL;
+        g_assert_null (lb_spec_new (cases[i].config, context, NULL, 1, &err));
+        if (!strstr (err, cases[i].says))
+            g_error ("%s: %s", cases[i].config, err);
+        free (err);
+    }
+    llama_free (context);
+}
+
 /* ---- main ------------------------------------------------------------------------------------------------------------------------- */
 
 static void
@@ -973,6 +1131,7 @@ main (int argc, char **argv)
     g_test_add_func ("/bridge/same-seed-same-text", test_same_seed_same_text);
     g_test_add_func ("/bridge/greedy-needs-no-seed", test_greedy_needs_no_seed);
     g_test_add_func ("/bridge/required-call", test_required_call);
+    g_test_add_func ("/bridge/no-call", test_no_call);
     g_test_add_func ("/bridge/schema-holds", test_schema_holds);
     g_test_add_func ("/bridge/grammar-holds", test_grammar_holds);
     g_test_add_func ("/bridge/bias", test_bias);
@@ -982,6 +1141,8 @@ main (int argc, char **argv)
     g_test_add_func ("/bridge/draft", test_draft);
     g_test_add_func ("/bridge/reasoning-budget", test_reasoning_budget);
     g_test_add_func ("/bridge/estimate", test_estimate);
+    g_test_add_func ("/bridge/speculation-by-draft", test_speculation_by_draft);
+    g_test_add_func ("/bridge/speculation-refused", test_speculation_refused);
     int result = g_test_run ();
     llama_model_free (demo);
     llama_model_free (vocabulary);
