@@ -335,6 +335,9 @@ engine_start (const char *path, const char *cpu, const char *name, const EngineF
     engine->stderr_line = g_string_new (NULL);
     g_unix_set_fd_nonblocking (stderr_fd, TRUE, NULL);
     engine->read_watch = g_unix_fd_add (ends[0], G_IO_IN | G_IO_HUP, readable, engine);
+    /* readable runs no loop of its own.  Said so, GLib need not take the descriptor out of the poll and put it back for each frame, which
+     * would wake it up once more for nothing. */
+    g_source_set_can_recurse (g_main_context_find_source_by_id (NULL, engine->read_watch), TRUE);
     engine->stderr_watch = g_unix_fd_add (stderr_fd, G_IO_IN | G_IO_HUP, stderr_readable, engine);
     engine->child_watch = g_child_watch_add (pid, child_exited, engine);
     return engine;
