@@ -4,8 +4,7 @@
  *    └──10 s without──▶ refused, closed
  *
  * Knows nothing of WebSockets: text comes in by sdk_connection_take and goes out through the carrier. */
-#include "api/sdk/sdk.h"
-
+#include "api/sdk/call.h"
 #include "api/sdk/types.h"
 #include "home/log.h"
 
@@ -21,198 +20,12 @@
 #define PARSE_HERE_MAX    (1024 * 1024) /* larger frames are parsed beside the loop (design.md: what blocks) */
 #define MAX_WAITING       (128 * 1024 * 1024) /* bytes behind such a frame */
 
-struct SdkConnection {
-    ApiListener *listener;
-    SdkSpace space;
-    const SdkCarrier *carrier;
-    gpointer carrier_data;
-    gboolean authenticated, privileged, refused;
-    guint auth_timer;
-    char *identifier, *passkey;
-    GHashTable *calls; /* SdkCall, owned, by its own kind and id */
-    guint client_warnings, our_warnings;
-    struct parse *parse; /* of a large frame, in the pool; what comes behind it waits */
-    GQueue waiting;      /* GBytes */
-    gsize waiting_bytes;
-};
-
 /* Outlives its connection if that goes first. */
 struct parse {
     SdkConnection *connection; /* NULL: gone */
 };
 
-struct SdkCall {
-    SdkConnection *connection; /* NULL: ended */
-    const SdkEndpoint *endpoint;
-    gint64 id;
-    gpointer state;
-    GDestroyNotify let_go;
-};
-
-/* ---- calls ---------------------------------------------------------------------------------------------------------------- */
-
-static guint
-call_hash (gconstpointer key)
-{
-    const SdkCall *call = key;
-    return g_int64_hash (&call->id) ^ call->endpoint->kind;
-}
-
-static gboolean
-call_equal (gconstpointer one, gconstpointer other)
-{
-    const SdkCall *a = one, *b = other;
-    return a->id == b->id && a->endpoint->kind == b->endpoint->kind;
-}
-
-SdkCall *
-sdk_call_ref (SdkCall *call)
-{
-    return g_rc_box_acquire (call);
-}
-
-void
-sdk_call_unref (SdkCall *call)
-{
-    g_rc_box_release (call);
-}
-
-/* The end of a call, whichever way it came. */
-static void
-call_end (SdkCall *call)
-{
-    g_autoptr (SdkCall) keep = sdk_call_ref (call);
-    SdkConnection *connection = g_steal_pointer (&call->connection);
-    GDestroyNotify let_go = g_steal_pointer (&call->let_go);
-    if (let_go)
-        let_go (g_steal_pointer (&call->state));
-    g_hash_table_remove (connection->calls, keep);
-}
-
-gboolean
-sdk_call_is_open (const SdkCall *call)
-{
-    return call->connection != NULL;
-}
-
-Api *
-sdk_call_api (const SdkCall *call)
-{
-    return call->connection->listener->api;
-}
-
-SdkSpace
-sdk_call_space (const SdkCall *call)
-{
-    return call->connection->space;
-}
-
-SdkConnection *
-sdk_call_connection (const SdkCall *call)
-{
-    return call->connection;
-}
-
-ModelType
-sdk_call_model_type (const SdkCall *call)
-{
-    return sdk_call_space (call) == SDK_EMBEDDING ? MODEL_EMBEDDING : MODEL_LLM;
-}
-
-void
-sdk_call_set_state (SdkCall *call, gpointer state, GDestroyNotify let_go)
-{
-    call->state = state;
-    call->let_go = let_go;
-}
-
-gpointer
-sdk_call_state (const SdkCall *call)
-{
-    return call->state;
-}
-
-/* ---- sending -------------------------------------------------------------------------------------------------------------- */
-
-/* Takes @frame. */
-static gboolean
-send_frame (SdkConnection *connection, json_t *frame)
-{
-    gsize length;
-    g_autofree char *text = json_print (frame, &length);
-    json_decref (frame);
-    return connection->carrier->send (connection->carrier_data, text, length);
-}
-
-/* A client drops an answer that it can't parse and waits for ever (sdk.md 3.4), so builds with checks stop at the first such slip. */
-static void
-check_outgoing (const SdkCall *call, const Shape *shape, const json_t *value, const char *what)
-{
-#ifdef SDK_CHECK_OUTPUT
-    g_autofree char *complaint = shape   ? shape_complain (shape, value, what)
-                                 : value ? g_strdup ("must be absent")
-                                         : NULL;
-    if (complaint) {
-        g_autofree char *text = json_print (value, NULL);
-        g_error ("SDK endpoint %s sends what no client can read: %s: %s", call->endpoint->name, complaint, text);
-    }
-#endif
-}
-
-void
-sdk_call_result (SdkCall *call, json_t *result)
-{
-    if (!sdk_call_is_open (call)) {
-        json_decref (result);
-        return;
-    }
-    if (result || !call->endpoint->may_lack_result)
-        check_outgoing (call, call->endpoint->result, result, "result");
-    json_t *frame =
-        json_pack ("{s:s, s:I, s:o*}", "type", "rpcResult", "callId", (json_int_t) call->id, "result", result);
-    send_frame (call->connection, frame);
-    call_end (call);
-}
-
-static json_t *
-error_frame (SdkKind kind, gint64 id, json_t *error)
-{
-    return json_pack ("{s:s, s:I, s:o}", "type", kind == SDK_RPC ? "rpcError" : "channelError",
-                      kind == SDK_RPC ? "callId" : "channelId", (json_int_t) id, "error", error);
-}
-
-void
-sdk_call_fail (SdkCall *call, json_t *error)
-{
-    if (!sdk_call_is_open (call)) {
-        json_decref (error);
-        return;
-    }
-    check_outgoing (call, &sdk_shape_error, error, "error");
-    send_frame (call->connection, error_frame (call->endpoint->kind, call->id, error));
-    call_end (call);
-}
-
-gboolean
-sdk_call_send (SdkCall *call, json_t *message)
-{
-    if (!sdk_call_is_open (call)) {
-        json_decref (message);
-        return TRUE;
-    }
-    check_outgoing (call, call->endpoint->to_client, message, "message");
-    return send_frame (call->connection, json_pack ("{s:s, s:I, s:o}", "type", "channelSend", "channelId",
-                                                    (json_int_t) call->id, "message", message));
-}
-
-void
-sdk_call_close (SdkCall *call)
-{
-    if (!sdk_call_is_open (call))
-        return;
-    send_frame (call->connection, json_pack ("{s:s, s:I}", "type", "channelClose", "channelId", (json_int_t) call->id));
-    call_end (call);
-}
+/* ---- warning the client ----------------------------------------------------------------------------------------------- */
 
 G_GNUC_PRINTF (3, 4) static void warn_client (SdkConnection *connection, const char *kind, const char *format, ...)
 {
@@ -224,8 +37,8 @@ G_GNUC_PRINTF (3, 4) static void warn_client (SdkConnection *connection, const c
     va_end (args);
     log_line (LOG_DEBUG, NULL, "SDK client on %s: %s", sdk_space_name (connection->space), text);
     g_autofree char *valid = g_utf8_make_valid (text, -1);
-    send_frame (connection,
-                json_pack ("{s:s, s:s, s:s}", "type", "communicationWarning", "warning", valid, "kind", kind));
+    sdk_connection_send (connection,
+                         json_pack ("{s:s, s:s, s:s}", "type", "communicationWarning", "warning", valid, "kind", kind));
 }
 
 /* ---- who it is (sdk.md 2.2, 2.3) ------------------------------------------------------------------------------------------- */
@@ -236,7 +49,7 @@ refuse_late_client (gpointer data)
     SdkConnection *connection = data;
     connection->auth_timer = 0;
     connection->refused = TRUE;
-    send_frame (connection, json_pack ("{s:b, s:s}", "success", FALSE, "error", "Authentication timed out"));
+    sdk_connection_send (connection, json_pack ("{s:b, s:s}", "success", FALSE, "error", "Authentication timed out"));
     connection->carrier->close (connection->carrier_data, 1008, "authentication timed out");
     return G_SOURCE_REMOVE;
 }
@@ -270,14 +83,14 @@ take_auth (SdkConnection *connection, const json_t *frame)
     g_clear_handle_id (&connection->auth_timer, g_source_remove);
     if (settings_get (connection->listener->api->settings)->require_auth && !connection->privileged) {
         connection->refused = TRUE;
-        send_frame (connection,
-                    json_pack ("{s:b, s:s}", "success", FALSE, "error",
-                               "This server requires an API token, and this client gave none that is valid"));
+        sdk_connection_send (connection,
+                             json_pack ("{s:b, s:s}", "success", FALSE, "error",
+                                        "This server requires an API token, and this client gave none that is valid"));
         connection->carrier->close (connection->carrier_data, 1008, "not authenticated");
         return;
     }
     connection->authenticated = TRUE;
-    send_frame (connection, json_pack ("{s:b}", "success", TRUE));
+    sdk_connection_send (connection, json_pack ("{s:b}", "success", TRUE));
 }
 
 /* ---- frames (sdk.md 3.1) -------------------------------------------------------------------------------------------------- */
@@ -301,7 +114,7 @@ read_id (const json_t *frame, const char *member, gint64 *id)
 static void
 refuse_call (SdkConnection *connection, SdkKind kind, gint64 id, json_t *error)
 {
-    send_frame (connection, error_frame (kind, id, error));
+    sdk_connection_send (connection, sdk_error_frame (kind, id, error));
 }
 
 static void
@@ -351,13 +164,8 @@ take_call (SdkConnection *connection, SdkKind kind, const json_t *frame)
         }
     }
 
-    SdkCall *call = g_rc_box_new0 (SdkCall);
-    call->connection = connection;
-    call->endpoint = endpoint;
-    call->id = id;
-    g_hash_table_add (connection->calls, call);
-    g_autoptr (SdkCall) keep = sdk_call_ref (call); /* it may end before its handler returns */
-    endpoint->call (keep, parameter);
+    g_autoptr (SdkCall) call = sdk_call_new (connection, endpoint, id);
+    endpoint->call (call, parameter); /* it may end before this returns */
 }
 
 static void
@@ -380,8 +188,8 @@ take_channel_send (SdkConnection *connection, const json_t *frame)
     if (!read_id (frame, "channelId", &id))
         return;
     if (read_id (frame, "ackId", &ack))
-        send_frame (connection, json_pack ("{s:s, s:I, s:I}", "type", "channelAck", "channelId", (json_int_t) id,
-                                           "ackId", (json_int_t) ack));
+        sdk_connection_send (connection, json_pack ("{s:s, s:I, s:I}", "type", "channelAck", "channelId",
+                                                    (json_int_t) id, "ackId", (json_int_t) ack));
     SdkCall probe = { .endpoint = &any_channel, .id = id };
     SdkCall *call = g_hash_table_lookup (connection->calls, &probe);
     if (!call)
@@ -414,7 +222,7 @@ take_signal (SdkConnection *connection, const json_t *frame)
 static void
 take_keep_alive (SdkConnection *connection, const json_t *frame)
 {
-    send_frame (connection, json_pack ("{s:s}", "type", "keepAliveAck"));
+    sdk_connection_send (connection, json_pack ("{s:s}", "type", "keepAliveAck"));
 }
 
 /* Never answered: two sides that warn each other would not stop. */
@@ -553,7 +361,7 @@ sdk_connection_new (ApiListener *listener, SdkSpace space, const SdkCarrier *car
     connection->space = space;
     connection->carrier = carrier;
     connection->carrier_data = carrier_data;
-    connection->calls = g_hash_table_new_full (call_hash, call_equal, (GDestroyNotify) sdk_call_unref, NULL);
+    connection->calls = sdk_call_table_new ();
     connection->auth_timer = g_timeout_add (AUTH_TIMEOUT_MS, refuse_late_client, connection);
     return connection;
 }
@@ -580,7 +388,7 @@ sdk_connection_free (SdkConnection *connection)
     GHashTableIter iter;
     gpointer call;
     while (g_hash_table_iter_init (&iter, connection->calls), g_hash_table_iter_next (&iter, &call, NULL))
-        call_end (call);
+        sdk_call_end (call);
     g_hash_table_unref (connection->calls);
     if (connection->parse)
         connection->parse->connection = NULL;
