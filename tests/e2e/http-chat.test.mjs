@@ -157,6 +157,35 @@ describe('chat completions of the demo model', () => {
         }
     });
 
+    test('the largest numbers that fit are taken', async () => {
+        const most = '9223372036854775807';
+        for (const field of ['ttl', 'seed', 'max_tokens', 'max_completion_tokens', 'top_k']) {
+            const body = JSON.stringify(ask({ [field]: 77777 })).replace('77777', most);
+            const answer = await chat(d, body);
+            assert.equal(answer.status, 200, `${field}: ${await answer.text()}`);
+        }
+        const tiny = await chat(d, ask({ temperature: 1e-300, top_p: 1e-300, min_p: 1, repeat_penalty: 1e-300, max_tokens: 2 }));
+        assert.ok([200, 400].includes(tiny.status), await tiny.text());
+        const huge = await chat(d, ask({ repeat_penalty: 1e300, presence_penalty: 2, frequency_penalty: -2, max_tokens: 2 }));
+        assert.ok([200, 400].includes(huge.status), await huge.text());
+    });
+
+    test('http-076 http-077 a thought has its own field, whole and streamed', async () => {
+        const body = ask({ messages: user('What is 12 + 30? /think'), max_tokens: 200 });
+        const { choices: [{ message }], usage } = await chatText(d, body);
+        assert.ok(message.reasoning_content?.length > 0, JSON.stringify(message));
+        assert.ok(!/<\/?think>/.test(message.content + message.reasoning_content));
+        assert.ok(usage.completion_tokens_details.reasoning_tokens > 0);
+        assert.ok(usage.completion_tokens_details.reasoning_tokens <= usage.completion_tokens);
+        const { chunks, content } = await readStream(await chat(d, { ...body, stream: true }));
+        const deltas = chunks.map((c) => c.choices[0].delta).slice(1);
+        assert.equal(deltas.map((x) => x.reasoning_content ?? '').join(''), message.reasoning_content);
+        assert.equal(content, message.content);
+        assert.ok(deltas.every((x) => Object.keys(x).length <= 1));
+        const first = deltas.findIndex((x) => x.content);
+        assert.ok(deltas.slice(first).every((x) => !x.reasoning_content), 'all of the thought comes first');
+    });
+
     test('http-055 n: 3 gives indices 0 to 2; in a stream each has one role and one end', async () => {
         const warm = { messages: story, temperature: 1, seed: 5, max_tokens: 12 };
         const body = await chatText(d, ask({ ...warm, n: 3 }));

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { startDaemon, until } from './lib/daemon.mjs';
 import { MODEL, ask, chat, openaiError, post, raw, rawRequest, user } from './lib/http.mjs';
 
@@ -147,6 +148,16 @@ describe('one daemon, CORS off', () => {
         const form = await rawRequest(d, 'POST', '/v1/chat/completions', { 'Content-Type': 'application/x-www-form-urlencoded' },
             JSON.stringify(ask({ max_tokens: 1 })));
         assert.equal(form.status, 200);
+    });
+
+    test('a body may be gzipped; another coding is 415', async () => {
+        const body = gzipSync(JSON.stringify(ask({ max_tokens: 1 })));
+        const fine = await chat(d, undefined, { body, headers: { 'content-encoding': 'gzip' } });
+        assert.equal(fine.status, 200, await fine.text());
+        const cut = await openaiError(await chat(d, undefined, { body: body.subarray(0, -9), headers: { 'content-encoding': 'gzip' } }));
+        assert.equal(cut.status, 400);
+        const other = await openaiError(await chat(d, undefined, { body, headers: { 'content-encoding': 'br' } }));
+        assert.deepEqual([other.status, other.code], [415, 'unsupported_media_type']);
     });
 
     test('http-011 null for every optional field equals leaving it out', async () => {

@@ -3,6 +3,8 @@
 
 #include "base/ids.h"
 
+#define MAX_TTL_SECONDS (10 * 366 * 24 * 3600) /* more is for ever */
+
 void
 openai_chat (ApiCall *call)
 {
@@ -24,7 +26,10 @@ openai_chat (ApiCall *call)
                        .type = &openai_chat_printer_type,
                        .printer = openai_chat_printer_new (id, g_get_real_time () / G_USEC_PER_SEC, &chat, separate),
                        .stream = chat.stream,
-                       .want = { .model = chat.model, .type = MODEL_LLM, .may_load = TRUE, .ttl_seconds = chat.ttl },
+                       .want = { .model = chat.model,
+                                 .type = MODEL_LLM,
+                                 .may_load = TRUE,
+                                 .ttl_seconds = MIN (chat.ttl, MAX_TTL_SECONDS) },
                        .requests = requests,
                        .n = chat.n,
                        .what = what,
