@@ -107,3 +107,20 @@ test('an engine that dies in the reply is an error', async (t) => {
     assert.equal(stdout, 'half\n');
     assert.match(stderr, /^Error: Error during chat: /);
 });
+
+test('a daemon that dies in the reply is an error', async (t) => {
+    const d = await daemon(t, { fake: { jobs: [[{ start: {} }, { text: 'tick ', times: 100_000, every_ms: 20 }, { done: {} }]] } });
+    const { code, stdout, stderr } = await d.lms(['chat', 'atelier-demo', '-p', 'hi'], {
+        onStart: (child) => child.stdout.once('data', () => d.kill('SIGKILL')),
+    });
+    assert.equal(code, 1);
+    assert.match(stdout, /^(tick )+\n$/);
+    assert.equal(stderr, 'Error: Error during chat: WebSocket connection closed\n');
+});
+
+test('more than 16 MiB on stdin are refused', async (t) => {
+    const d = await daemon(t, { models: 'none' });
+    const { code, stderr } = await d.lms(['chat', 'm'], { stdin: 'x'.repeat(16 * 1024 * 1024 + 1) });
+    assert.equal(code, 1);
+    assert.equal(stderr, 'Error: The text on stdin is larger than 16 MiB.\n');
+});

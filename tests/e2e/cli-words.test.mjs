@@ -100,6 +100,7 @@ test('cli-075 lms --help opens no file but its libraries, and no socket', async 
     assert.ok(opened.some((line) => /libglib/.test(line)), 'the trace sees files');
     const mine = /^open (\/etc\/ld\.so\.\S+|\S+\.so(\.\S+)?|\/proc\/self\/(maps|cmdline|environ))$/; // the last are the checkers'
     assert.deepEqual(opened.filter((line) => !mine.test(line)), []);
+    assert.doesNotMatch(opened.join('\n'), /lib(curl|microhttpd|gio|llama)/, 'what it does not need is not linked');
 });
 
 test('a group without a command shows its help on stderr', async () => {
