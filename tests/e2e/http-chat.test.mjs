@@ -390,3 +390,18 @@ describe('a context of 256 tokens', () => {
         assert.equal(stream.usage.completion_tokens, whole.usage.completion_tokens);
     });
 });
+
+test('http-078 with separation off a thought stays in the content, between the model\'s marks', async () => {
+    const d = await startDaemon({ settings: { developer: { separateReasoningContentInAPI: false } } });
+    try {
+        const body = ask({ messages: user('What is 12 + 30? /think'), max_tokens: 200 });
+        const { choices: [{ message }] } = await chatText(d, body);
+        assert.ok(!('reasoning_content' in message));
+        assert.match(message.content, /^<think>[^<]+<\/think>/);
+        const { content, chunks } = await readStream(await chat(d, { ...body, stream: true }));
+        assert.equal(content, message.content);
+        assert.ok(chunks.every((c) => !('reasoning_content' in c.choices[0].delta)));
+    } finally {
+        await d.stop();
+    }
+});
