@@ -6,295 +6,38 @@
  *
  * MHD reads, frames and writes; it calls on_request with the head, with pieces of the body, and once more when the body is whole.  A request
  * without an answer by then rests: its connection is suspended, which takes it out of MHD's epoll set, and resumed to be answered.  What
- * MHD does not do is done here: it sees no disconnect while a connection is suspended (our set does), has no deadline for a whole
+ * MHD does not do is done around it: it sees no disconnect while a connection is suspended (our set does), has no deadline for a whole
  * head and none that answers 408 (the deadline queues do, so MHD's own timer stays off), reads ambiguous heads (head.c), takes bodies of
- * any size (body.c), queues without end (stream_max_bytes) and closes with unread bytes (linger.c).
+ * any size (body.c), queues without end (stream_max_bytes in answer.c) and closes with unread bytes (linger.c).
  *
  * Nothing that a handler calls runs MHD at once: it marks the server pending, and the loop's next turn pumps.  So a request lives at least
  * until the handler has returned to the loop, and `closed` is never told from inside one of the handler's own calls. */
-#include "net/http.h"
-
-#include "net/body.h"
-#include "net/handshake.h"
-#include "net/head.h"
-#include "net/linger.h"
-#include "net/outlet.h"
+#include "net/http-parts.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
-#include <linux/tcp.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG 1024
-#define MAX_HEAD       (16 * 1024)
-#define POOL_SIZE \
-    (32 *         \
-     1024) /* MHD's per connection: the head, its table and the answer's head; 16 KiB hold no head of 12 000 bytes */
+#define MAX_HEAD    (16 * 1024)
+#define POOL_SIZE   (32 * 1024) /* MHD's per connection; one of 16 KiB holds no head of 12 000 bytes */
 #define DRAIN_MAX   (64 * 1024) /* a refused body up to here is read and dropped, so that the connection can stay */
 #define PUMP_ROUNDS 8           /* before other sources get their turn */
-
-/* What a connection waits for.  Each has one length of time, so each queue is in order of deadline; the handler's time has no end. */
-typedef enum {
-    WAIT_HEAD,
-    WAIT_IDLE,
-    WAIT_BODY,
-    WAIT_SEND,
-    N_DEADLINES,
-    WAIT_HANDLER = N_DEADLINES,
-    N_WAITS,
-    WAIT_CUT = N_WAITS
-} Wait;
-
-typedef struct {
-    HttpServer *server;
-    int fd;
-    HttpRequest *request; /* the current one, from its request line on; NULL between requests */
-    Wait wait;
-    gint64 since_us, deadline_us;
-    guint64 acked; /* bytes that the peer had acknowledged when it was last asked */
-    GList link;    /* in server->waiting[wait] */
-    gboolean hung_up;
-    gboolean wants_out; /* the watch set tells when the socket takes bytes again */
-    gboolean unread;    /* closes with a part of a body unread */
-    gboolean upgraded;  /* the socket lives on: what it holds unread is not ours */
-} Connection;
 
 typedef struct {
     GSource source; /* first: GLib casts */
     HttpServer *server;
 } PumpSource;
 
-struct HttpServer {
-    struct MHD_Daemon *mhd;
-    const HttpHandler *handler;
-    gpointer data;
-    HttpOptions options; /* no zeros left */
-
-    PumpSource *source;
-    gpointer mhd_tag, watch_tag; /* of the two epoll sets in @source */
-    int watch_fd; /* epoll: every connection, for its hang-up and for room in its socket; each told once until asked again */
-    gboolean pending; /* MHD has something to do that no descriptor shows */
-    gboolean pumping, stopping, free_after_pump;
-
-    GQueue waiting[N_WAITS];
-    gint64 limit_us[N_WAITS];
-    gint64 armed_us; /* the source's ready time; -1: none */
-    guint n_connections;
-    guint *n_upgraded; /* rc box: shared with the sockets that outlive the server */
-    Lingerers *lingerers;
-};
-
-typedef enum {
-    PHASE_HEAD,    /* until `head` has answered */
-    PHASE_BODY,    /* the body is coming in */
-    PHASE_REFUSED, /* answered before the body: what comes of it is dropped */
-    PHASE_WHOLE,   /* the handler has it, or has had it */
-} Phase;
-
-typedef struct {
-    char *name, *value;
-} AnswerHeader;
-
-struct HttpRequest {
-    HttpServer *server;
-    Connection *connection;
-    struct MHD_Connection *mhd;
-    char *method, *path; /* owned */
-    const char *query;   /* in @path's block; NULL: none */
-    gboolean is_1_1;
-    HeadFacts facts;
-    Phase phase;
-    gboolean told_head, told_closed;
-    gsize max_body;
-    Body *body;
-    GBytes *whole; /* the body, once it is there */
-
-    GArray *headers;               /* AnswerHeader, for the answer; NULL: none */
-    struct MHD_Response *response; /* the answer, from http_reply or http_stream_begin on */
-    guint status;
-    gboolean refused;          /* by net, not by the handler */
-    gboolean answered, queued; /* queued: MHD has it */
-    gboolean sent_raw;         /* answered past MHD, in the middle of a body */
-    gboolean suspended;        /* MHD has let go of it until we resume it */
-    gboolean cut;              /* to be closed as soon as MHD asks */
-
-    gboolean streaming;
-    gboolean direct;            /* MHD has sent the head: between that and the end, the socket is ours to write to */
-    gboolean finished, aborted; /* after what is unsent: the end in good order, or a cut */
-    gboolean over_high;
-    Outlet outlet; /* in chunks already */
-    void (*drained) (HttpRequest *request, gpointer data);
-    gpointer drained_data;
-
-    HttpUpgradeFunc take;
-    GDestroyNotify gone;
-    gpointer upgrade_data;
-
-    gpointer data;
-    GDestroyNotify destroy;
-};
-
-/* ---- deadlines ----------------------------------------------------------------------------------------------------------- */
-
-static void
-arm (HttpServer *server, gint64 deadline_us)
-{
-    if (server->armed_us >= 0 && server->armed_us <= deadline_us)
-        return; /* it will be found when that one is due */
-    server->armed_us = deadline_us;
-    g_source_set_ready_time ((GSource *) server->source, deadline_us);
-}
-
-static void
-connection_wait (Connection *connection, Wait wait)
-{
-    HttpServer *server = connection->server;
-    if (connection->wait != WAIT_CUT)
-        g_queue_unlink (&server->waiting[connection->wait], &connection->link);
-    connection->wait = wait;
-    if (wait == WAIT_CUT)
-        return;
-    g_queue_push_tail_link (&server->waiting[wait], &connection->link);
-    if (wait < N_DEADLINES) {
-        connection->since_us = g_get_monotonic_time ();
-        connection->deadline_us = connection->since_us + server->limit_us[wait];
-        arm (server, connection->deadline_us);
-    }
-}
-
-static void request_resume (HttpRequest *request);
-
-/* Ends the connection at TCP level.  MHD sees that in its epoll set, or when it goes on with a suspended request, and cleans up. */
-static void
-connection_cut (Connection *connection)
-{
-    HttpRequest *request = connection->request;
-    connection_wait (connection, WAIT_CUT);
-    shutdown (connection->fd, SHUT_RDWR);
-    if (request) {
-        request->cut = TRUE;
-        request_resume (request);
-    }
-    connection->server->pending = TRUE;
-}
-
-static void
-peek_tcp (const Connection *connection, struct tcp_info *info)
-{
-    socklen_t length = sizeof *info;
-    memset (info, 0, sizeof *info);
-    getsockopt (connection->fd, IPPROTO_TCP, TCP_INFO, info, &length);
-}
-
-static void refuse (HttpRequest *request, guint status, const char *why);
-
-static void
-connection_expired (Connection *connection)
-{
-    HttpRequest *request = connection->request;
-    struct tcp_info info;
-    switch (connection->wait) {
-    case WAIT_IDLE:
-        /* Bytes that came after the last answer are the beginning of a head: it has its own time. */
-        peek_tcp (connection, &info);
-        if ((g_get_monotonic_time () - connection->since_us) / 1000 - info.tcpi_last_data_recv > 20)
-            connection_wait (connection, WAIT_HEAD);
-        else
-            connection_cut (connection);
-        break;
-    case WAIT_BODY:
-        if (request->phase == PHASE_BODY)
-            refuse (request, 408, "the body stopped coming");
-        connection_cut (connection);
-        break;
-    case WAIT_SEND:
-        /* Time without progress, not time in all, ends a slow reader. */
-        peek_tcp (connection, &info);
-        if ((request && request->suspended && http_stream_unsent (request) == 0) ||
-            info.tcpi_bytes_acked != connection->acked) {
-            connection->acked = info.tcpi_bytes_acked;
-            connection_wait (connection, WAIT_SEND);
-        } else {
-            connection_cut (connection);
-        }
-        break;
-    default:
-        /* MHD tells nobody of a head before it is complete, so a slow one can be closed but not answered. */
-        connection_cut (connection);
-    }
-}
-
-static void
-expire (HttpServer *server)
-{
-    gint64 now = g_get_monotonic_time ();
-    if (server->armed_us < 0 || server->armed_us > now)
-        return;
-    server->armed_us = -1;
-    gint64 next = -1;
-    for (Wait wait = 0; wait < N_DEADLINES; wait++) {
-        Connection *first;
-        while ((first = g_queue_peek_head (&server->waiting[wait])) && first->deadline_us <= now)
-            connection_expired (first);
-        if (first && (next < 0 || first->deadline_us < next))
-            next = first->deadline_us;
-    }
-    server->armed_us = next;
-    g_source_set_ready_time ((GSource *) server->source, next);
-}
-
 /* ---- the pump -------------------------------------------------------------------------------------------------------------- */
-
-static void
-on_hangup (Connection *connection)
-{
-    HttpRequest *request = connection->request;
-    connection->hung_up = TRUE;
-    if (request && (request->suspended || request->streaming))
-        connection_cut (connection);
-    else
-        /* MHD stops reading at a short read and so can miss an end that came in one piece with the bytes before it.  This makes it look
-         * again, once it has served what it has read. */
-        shutdown (connection->fd, SHUT_RD);
-}
-
-static void stream_go_on (HttpRequest *request);
-
-/* Whose peer has shut down its writing side, or all of it; whose socket has room again.  Nothing is freed in here. */
-static void
-serve_watches (HttpServer *server)
-{
-    struct epoll_event events[64];
-    int n;
-    do {
-        n = epoll_wait (server->watch_fd, events, G_N_ELEMENTS (events), 0);
-        for (int i = 0; i < n; i++) {
-            Connection *connection = events[i].data.ptr;
-            connection->wants_out = FALSE;
-            if (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-                on_hangup (connection);
-            else if (connection->request && connection->request->direct)
-                stream_go_on (connection->request);
-        }
-    } while (n == G_N_ELEMENTS (events));
-}
-
-static void
-connection_watch (Connection *connection, gboolean for_room)
-{
-    struct epoll_event event = { .events = EPOLLRDHUP | EPOLLONESHOT | (for_room ? EPOLLOUT : 0),
-                                 .data.ptr = connection };
-    connection->wants_out = for_room;
-    epoll_ctl (connection->server->watch_fd, EPOLL_CTL_MOD, connection->fd, &event);
-}
 
 static void
 run_mhd (HttpServer *server)
@@ -336,8 +79,8 @@ pump_dispatch (GSource *source, GSourceFunc callback, gpointer data)
     server->pending |= g_source_query_unix_fd (source, server->mhd_tag) != 0;
     run_mhd (server);
     if (g_source_query_unix_fd (source, server->watch_tag))
-        serve_watches (server);
-    expire (server);
+        connections_serve_watches (server);
+    connections_expire (server);
     run_mhd (server);
     server->pumping = FALSE;
     if (server->free_after_pump)
@@ -347,7 +90,7 @@ pump_dispatch (GSource *source, GSourceFunc callback, gpointer data)
 
 static GSourceFuncs pump_funcs = { .prepare = pump_prepare, .check = pump_check, .dispatch = pump_dispatch };
 
-static void
+void
 request_resume (HttpRequest *request)
 {
     if (!request->suspended)
@@ -403,8 +146,8 @@ request_free (HttpRequest *request)
         request->gone (request->upgrade_data);
     if (request->destroy)
         request->destroy (request->data);
-    if (request->response)
-        MHD_destroy_response (request->response);
+    g_clear_pointer (&request->answer, g_bytes_unref);
+    g_free (request->content_type);
     for (guint i = 0; request->headers && i < request->headers->len; i++) {
         g_free (g_array_index (request->headers, AnswerHeader, i).name);
         g_free (g_array_index (request->headers, AnswerHeader, i).value);
@@ -464,126 +207,12 @@ on_connection (void *data, struct MHD_Connection *mhd, void **context, enum MHD_
         server->pending = TRUE;                                  /* at its limit, MHD listens again in its next run */
         if (--server->n_connections == 0 && !server->stopping) { /* an idle server has no timer */
             server->armed_us = -1;
-            g_source_set_ready_time ((GSource *) server->source, -1);
+            g_source_set_ready_time (server->source, -1);
         }
     }
 }
 
-/* ---- answering ------------------------------------------------------------------------------------------------------------- */
-
-void
-http_request_set_header (HttpRequest *request, const char *name, const char *value)
-{
-    if (!request->headers)
-        request->headers = g_array_new (FALSE, FALSE, sizeof (AnswerHeader));
-    for (guint i = 0; i < request->headers->len; i++) {
-        AnswerHeader *header = &g_array_index (request->headers, AnswerHeader, i);
-        if (g_ascii_strcasecmp (header->name, name) == 0) {
-            g_free (header->value);
-            header->value = g_strdup (value);
-            return;
-        }
-    }
-    AnswerHeader header = { g_strdup (name), g_strdup (value) };
-    g_array_append_val (request->headers, header);
-}
-
-static void
-add_headers (HttpRequest *request, const char *content_type)
-{
-    if (content_type)
-        MHD_add_response_header (request->response, "Content-Type", content_type);
-    for (guint i = 0; request->headers && i < request->headers->len; i++) {
-        const AnswerHeader *header = &g_array_index (request->headers, AnswerHeader, i);
-        if (MHD_add_response_header (request->response, header->name, header->value) != MHD_YES)
-            g_debug ("http: the header %s cannot be sent", header->name); /* a line end or a tab in the value */
-    }
-}
-
-/* MHD takes no answer in the middle of a body, but nothing of another answer can be under way then: the bytes are sent past it, as much of
- * them as the socket takes at once, and the connection is closed. */
-static void
-reply_raw (HttpRequest *request, guint status, const char *content_type, const char *body, gsize length)
-{
-    g_autoptr (GString) out = g_string_new (NULL);
-    g_string_printf (out, "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Length: %zu\r\n", status,
-                     MHD_get_reason_phrase_for (status), length);
-    if (content_type)
-        g_string_append_printf (out, "Content-Type: %s\r\n", content_type);
-    for (guint i = 0; request->headers && i < request->headers->len; i++) {
-        const AnswerHeader *header = &g_array_index (request->headers, AnswerHeader, i);
-        if (!strpbrk (header->value, "\r\n"))
-            g_string_append_printf (out, "%s: %s\r\n", header->name, header->value);
-    }
-    g_string_append (out, "\r\n");
-    if (length > 0)
-        g_string_append_len (out, body, length);
-    ssize_t n = send (request->connection->fd, out->str, out->len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    request->sent_raw = n == (ssize_t) out->len;
-    request->cut = TRUE;
-    request->connection->unread = TRUE;
-}
-
-void
-http_reply (HttpRequest *request, guint status, const char *content_type, const char *body, gsize length)
-{
-    if (request->answered)
-        return;
-    request->answered = TRUE;
-    request->status = status;
-    if (request->phase == PHASE_BODY) {
-        reply_raw (request, status, content_type, body, length);
-        return;
-    }
-    request->response = MHD_create_response_from_buffer (length, (void *) (body ? body : ""), MHD_RESPMEM_MUST_COPY);
-    add_headers (request, content_type);
-    request_resume (request);
-}
-
-/* Refuses in the name of net.  The handler words it; without one, or without its words, the sentence is the body. */
-static void
-refuse (HttpRequest *request, guint status, const char *why)
-{
-    request->refused = TRUE;
-    if (request->server->handler->refused)
-        request->server->handler->refused (request, status, why, request->server->data);
-    if (!request->answered)
-        http_reply (request, status, "text/plain; charset=utf-8", why, strlen (why));
-}
-
-static gboolean
-stream_is_over (const HttpRequest *request)
-{
-    gboolean ended = request->finished || request->aborted || request->connection->hung_up;
-    return request->cut || (ended && outlet_unsent (&request->outlet) == 0);
-}
-
-/* Sends what is unsent, as far as it goes.  FALSE when the stream is at its end, the good one or the other. */
-static gboolean
-stream_flush (HttpRequest *request)
-{
-    if (!request->cut && !outlet_flush (&request->outlet, request->connection->fd))
-        request->cut = TRUE;
-    gsize unsent = outlet_unsent (&request->outlet);
-    if (!stream_is_over (request) && unsent > 0)
-        connection_watch (request->connection, TRUE);
-    if (!stream_is_over (request) && request->over_high && unsent < request->server->options.stream_high_bytes / 2) {
-        request->over_high = FALSE;
-        if (request->drained)
-            request->drained (request, request->drained_data); /* which may write more, or end it */
-    }
-    return !stream_is_over (request);
-}
-
-/* The socket of a stream has room again. */
-static void
-stream_go_on (HttpRequest *request)
-{
-    if (!stream_flush (request))
-        request_resume (request); /* pull ends it */
-    else if (!request->connection->wants_out)
-        connection_watch (request->connection, FALSE);
-}
+/* ---- streams and WebSockets ------------------------------------------------------------------------------------------------- */
 
 /* MHD, having sent the head, asks for the body.  It is not told any: it rests while the stream is written past it, chunk by chunk, since a
  * turn of MHD for every event costs more than the event.  It is asked again for the end, the last chunk and what follows on the connection. */
@@ -606,104 +235,6 @@ pull (void *data, uint64_t position, char *out, size_t max)
     shutdown (request->connection->fd, SHUT_RDWR);
     *out = '.';
     return 1;
-}
-
-void
-http_stream_begin (HttpRequest *request, guint status, const char *content_type)
-{
-    if (request->answered)
-        return;
-    request->answered = TRUE;
-    request->status = status;
-    request->streaming = TRUE;
-    request->response = MHD_create_response_from_callback (MHD_SIZE_UNKNOWN, POOL_SIZE, pull, request, NULL);
-    MHD_set_response_options (request->response, MHD_RF_SEND_KEEP_ALIVE_HEADER, MHD_RO_END);
-    add_headers (request, content_type);
-    request_resume (request);
-}
-
-gsize
-http_stream_unsent (HttpRequest *request)
-{
-    return outlet_unsent (&request->outlet);
-}
-
-gboolean
-http_stream_write (HttpRequest *request, const char *bytes, gsize length)
-{
-    if (!request->streaming || request->finished || request->aborted || request->cut || length == 0)
-        return TRUE;
-    char size[24];
-    struct iovec pieces[] = { { size, 0 }, { (char *) bytes, length }, { "\r\n", 2 } };
-    pieces[0].iov_len = g_snprintf (size, sizeof size, "%zX\r\n", length);
-    const struct iovec *from = request->is_1_1 ? pieces : pieces + 1; /* HTTP/1.0 knows no chunks */
-    guint n_pieces = request->is_1_1 ? 3 : 1;
-
-    if (length > request->server->options.stream_max_bytes -
-                     MIN (request->server->options.stream_max_bytes, http_stream_unsent (request))) {
-        outlet_clear (&request->outlet);
-        connection_cut (request->connection); /* a reader that doesn't read */
-        return FALSE;
-    }
-    if (!request->direct) {
-        for (guint i = 0; i < n_pieces; i++)
-            outlet_keep (&request->outlet, from[i].iov_base, from[i].iov_len);
-    } else if (!outlet_send (&request->outlet, request->connection->fd, from, n_pieces)) {
-        connection_cut (request->connection);
-        return FALSE;
-    } else if (http_stream_unsent (request) > 0 && !request->connection->wants_out) {
-        connection_watch (request->connection, TRUE);
-    }
-    gboolean over = http_stream_unsent (request) > request->server->options.stream_high_bytes;
-    request->over_high |= over;
-    return !over;
-}
-
-/* After the last write: pull ends the stream once nothing is unsent. */
-static void
-stream_end (HttpRequest *request)
-{
-    if (http_stream_unsent (request) == 0)
-        request_resume (request);
-}
-
-void
-http_stream_finish (HttpRequest *request)
-{
-    if (!request->streaming || request->aborted)
-        return;
-    request->finished = TRUE;
-    stream_end (request);
-}
-
-void
-http_stream_abort (HttpRequest *request)
-{
-    if (!request->streaming || request->finished)
-        return;
-    request->aborted = TRUE;
-    stream_end (request);
-}
-
-void
-http_stream_on_drained (HttpRequest *request, void (*drained) (HttpRequest *request, gpointer data), gpointer data)
-{
-    request->drained = drained;
-    request->drained_data = data;
-}
-
-/* ---- WebSocket ------------------------------------------------------------------------------------------------------------- */
-
-gboolean
-http_request_is_websocket (HttpRequest *request)
-{
-    const char *version = http_request_header (request, "Sec-WebSocket-Version");
-    const char *key = http_request_header (request, "Sec-WebSocket-Key");
-    return request->is_1_1 && strcmp (http_request_method (request), "GET") == 0 &&
-           !head_facts_has_body (&request->facts) &&
-           head_list_has (http_request_header (request, "Upgrade"), "websocket") &&
-           head_list_has (http_request_header (request, "Connection"), "upgrade") && version &&
-           strcmp (version, "13") == 0 && key && handshake_key_is_valid (key);
 }
 
 struct upgraded {
@@ -748,28 +279,6 @@ on_upgrade (void *data, struct MHD_Connection *mhd, void *context, const char *e
     take (copy, rest, extra_length, upgraded_release, socket, take_data);
 }
 
-void
-http_request_upgrade (HttpRequest *request, HttpUpgradeFunc take, GDestroyNotify gone, gpointer data)
-{
-    request->gone = gone;
-    request->upgrade_data = data;
-    if (request->answered)
-        return;
-    if (*request->server->n_upgraded >= request->server->options.max_connections) {
-        http_reply (request, 503, "text/plain; charset=utf-8", "too many WebSockets", strlen ("too many WebSockets"));
-        return;
-    }
-    request->take = take;
-    request->answered = TRUE;
-    request->status = MHD_HTTP_SWITCHING_PROTOCOLS;
-    request->response = MHD_create_response_for_upgrade (on_upgrade, request);
-    g_autofree char *accept = handshake_accept (http_request_header (request, "Sec-WebSocket-Key"));
-    MHD_add_response_header (request->response, "Upgrade", "websocket");
-    MHD_add_response_header (request->response, "Sec-WebSocket-Accept", accept);
-    add_headers (request, NULL);
-    request_resume (request);
-}
-
 /* ---- what MHD calls ---------------------------------------------------------------------------------------------------------- */
 
 static enum MHD_Result
@@ -779,14 +288,40 @@ add_fact (void *data, enum MHD_ValueKind kind, const char *name, const char *val
     return MHD_YES;
 }
 
+static void
+add_headers (HttpRequest *request, struct MHD_Response *response)
+{
+    if (request->content_type)
+        MHD_add_response_header (response, "Content-Type", request->content_type);
+    for (guint i = 0; request->headers && i < request->headers->len; i++) {
+        const AnswerHeader *header = &g_array_index (request->headers, AnswerHeader, i);
+        if (MHD_add_response_header (response, header->name, header->value) != MHD_YES)
+            g_debug ("http: the header %s cannot be sent", header->name); /* a line end or a tab in the value */
+    }
+}
+
 static enum MHD_Result
 queue_answer (HttpRequest *request)
 {
+    struct MHD_Response *response;
+    if (request->take) {
+        response = MHD_create_response_for_upgrade (on_upgrade, request);
+    } else if (request->streaming) {
+        response = MHD_create_response_from_callback (MHD_SIZE_UNKNOWN, POOL_SIZE, pull, request, NULL);
+        MHD_set_response_options (response, MHD_RF_SEND_KEEP_ALIVE_HEADER, MHD_RO_END);
+    } else {
+        gsize length;
+        const void *bytes = g_bytes_get_data (request->answer, &length); /* which live until on_completed */
+        response = MHD_create_response_from_buffer (length, (void *) bytes, MHD_RESPMEM_PERSISTENT);
+    }
+    add_headers (request, response);
     request->queued = TRUE;
     if (request->phase == PHASE_HEAD)
         request->connection->unread = TRUE;
     connection_wait (request->connection, WAIT_SEND);
-    return MHD_queue_response (request->mhd, request->status, request->response);
+    enum MHD_Result result = MHD_queue_response (request->mhd, request->status, response);
+    MHD_destroy_response (response); /* ours of the two references */
+    return result;
 }
 
 /* Answers if there is an answer, else lets the connection rest until there is. */
@@ -814,11 +349,11 @@ take_head (HttpRequest *request, const char *version)
     MHD_get_connection_values (request->mhd, MHD_HEADER_KIND, add_fact, facts);
     const char *why = head_facts_judge (facts, request->path, version);
     if (why) {
-        refuse (request, 400, why);
+        request_refuse (request, 400, why);
         return;
     }
     if (size && size->header_size > MAX_HEAD) {
-        refuse (request, 431, "the head is larger than 16 KiB");
+        request_refuse (request, 431, "the head is larger than 16 KiB");
         return;
     }
     request->told_head = TRUE;
@@ -826,11 +361,11 @@ take_head (HttpRequest *request, const char *version)
     if (request->answered)
         return;
     if (!wanted)
-        refuse (request, 400, "refused");
+        request_refuse (request, 400, "refused");
     else if (facts->n_length > 0 && facts->length > request->max_body)
-        refuse (request, 413, "the body is too large");
+        request_refuse (request, 413, "the body is too large");
     else if (facts->encoding == HEAD_FOREIGN)
-        refuse (request, 415, "the only Content-Encoding taken is gzip");
+        request_refuse (request, 415, "the only Content-Encoding taken is gzip");
 }
 
 static enum MHD_Result
@@ -861,9 +396,9 @@ on_body (HttpRequest *request, const char *bytes, size_t *length)
     if (request->phase == PHASE_BODY && !request->cut) {
         BodyStatus status = body_add (request->body, bytes, *length);
         if (status == BODY_TOO_LARGE)
-            refuse (request, 413, "the body is too large");
+            request_refuse (request, 413, "the body is too large");
         else if (status == BODY_BROKEN)
-            refuse (request, 400, "the body is not in gzip form");
+            request_refuse (request, 400, "the body is not in gzip form");
     }
     *length = 0;
     return request->cut ? MHD_NO : MHD_YES;
@@ -877,7 +412,7 @@ on_whole (HttpRequest *request)
             return MHD_NO;
         request->phase = PHASE_WHOLE;
         if (body_end (request->body, &request->whole) != BODY_OK)
-            refuse (request, 400, "the body is not in gzip form");
+            request_refuse (request, 400, "the body is not in gzip form");
         else
             request->server->handler->request (request, request->server->data);
     }
@@ -904,43 +439,10 @@ leave_escaped (void *data, struct MHD_Connection *mhd, char *text)
     return strlen (text);
 }
 
-static void
-log_mhd (void *data, const char *format, va_list arguments)
-{
-    g_autofree char *text = g_strdup_vprintf (format, arguments);
-    g_debug ("http: %s", g_strchomp (text));
-}
-
-/* ---- reading --------------------------------------------------------------------------------------------------------------- */
-
-const char *
-http_request_method (HttpRequest *request)
-{
-    return request->method;
-}
-
-const char *
-http_request_path (HttpRequest *request)
-{
-    return request->path;
-}
-
-const char *
-http_request_query (HttpRequest *request)
-{
-    return request->query;
-}
-
 const char *
 http_request_header (HttpRequest *request, const char *name)
 {
     return request->told_closed ? NULL : MHD_lookup_connection_value (request->mhd, MHD_HEADER_KIND, name);
-}
-
-GBytes *
-http_request_body (HttpRequest *request)
-{
-    return request->whole;
 }
 
 char *
@@ -955,60 +457,20 @@ http_request_peer (HttpRequest *request)
     return g_strdup (text);
 }
 
-void
-http_request_set_max_body (HttpRequest *request, gsize max_body)
+const char *
+http_reason (guint status)
 {
-    request->max_body = max_body;
+    return MHD_get_reason_phrase_for (status);
 }
 
-void
-http_request_set_data (HttpRequest *request, gpointer data, GDestroyNotify destroy)
+static void
+log_mhd (void *data, const char *format, va_list arguments)
 {
-    if (request->destroy)
-        request->destroy (request->data);
-    request->data = data;
-    request->destroy = destroy;
-}
-
-gpointer
-http_request_get_data (HttpRequest *request)
-{
-    return request->data;
+    g_autofree char *text = g_strdup_vprintf (format, arguments);
+    g_debug ("http: %s", g_strchomp (text));
 }
 
 /* ---- the server ------------------------------------------------------------------------------------------------------------ */
-
-int
-http_listen (const char *address, guint16 *port, GError **error)
-{
-    g_autoptr (GInetAddress) host = g_inet_address_new_from_string (address);
-    if (!host) {
-        g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, "%s is not an IP address", address);
-        return -1;
-    }
-    g_autoptr (GSocketAddress) wanted = g_inet_socket_address_new (host, *port);
-    struct sockaddr_storage native;
-    socklen_t length = g_socket_address_get_native_size (wanted);
-    if (!g_socket_address_to_native (wanted, &native, sizeof native, error))
-        return -1;
-    int fd = socket (native.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-    if (fd >= 0 && setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-        bind (fd, (struct sockaddr *) &native, length) == 0 && listen (fd, LISTEN_BACKLOG) == 0 &&
-        getsockname (fd, (struct sockaddr *) &native, &length) == 0) {
-        *port = ntohs (native.ss_family == AF_INET6 ? ((struct sockaddr_in6 *) &native)->sin6_port
-                                                    : ((struct sockaddr_in *) &native)->sin_port);
-        return fd;
-    }
-    int reason = errno;
-    if (fd >= 0)
-        close (fd);
-    if (reason == EADDRINUSE)
-        g_set_error (error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE, "port %u on %s is in use", *port, address);
-    else
-        g_set_error (error, G_IO_ERROR, g_io_error_from_errno (reason), "cannot listen on %s port %u: %s", address,
-                     *port, g_strerror (reason));
-    return -1;
-}
 
 static const HttpOptions defaults = {
     .max_body = 64 * 1024 * 1024,
@@ -1067,9 +529,8 @@ http_server_new (int listen_fd, const HttpOptions *options, const HttpHandler *h
     server->watch_fd = epoll_create1 (EPOLL_CLOEXEC);
     server->n_upgraded = g_rc_box_new0 (guint);
     server->lingerers = lingerers_new ();
-    server->source = (PumpSource *) g_source_new (&pump_funcs, sizeof (PumpSource));
-    server->source->server = server;
-    GSource *source = (GSource *) server->source;
+    GSource *source = server->source = g_source_new (&pump_funcs, sizeof (PumpSource));
+    ((PumpSource *) source)->server = server;
     int mhd_fd = MHD_get_daemon_info (server->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     server->mhd_tag = g_source_add_unix_fd (source, mhd_fd, G_IO_IN);
     server->watch_tag = g_source_add_unix_fd (source, server->watch_fd, G_IO_IN);
@@ -1086,13 +547,13 @@ static void
 server_destroy (HttpServer *server)
 {
     server->stopping = TRUE;
-    g_source_destroy ((GSource *) server->source);
+    g_source_destroy (server->source);
     for (Wait wait = 0; wait < N_WAITS; wait++) /* MHD aborts the program if a connection is still suspended */
         for (GList *link = server->waiting[wait].head; link; link = link->next)
             if (((Connection *) link->data)->request)
                 request_resume (((Connection *) link->data)->request);
     MHD_stop_daemon (server->mhd);
-    g_source_unref ((GSource *) server->source);
+    g_source_unref (server->source);
     lingerers_free (server->lingerers);
     close (server->watch_fd);
     g_rc_box_release (server->n_upgraded);
