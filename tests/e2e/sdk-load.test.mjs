@@ -59,3 +59,15 @@ for (const { version, sdk } of versions)
             await daemon.stop();
         }
     });
+
+test('a load without news says its progress again before a client gives up', { timeout: 60_000 }, async () => {
+    const raw = await openRaw(slow.localWs, 'llm');
+    const channel = raw.channel('loadModel', { modelKey: key, loadConfigStack: { layers: [] } });
+    const told = () => channel.messages().filter((m) => m.type === 'progress').map((m) => m.progress);
+    await until(() => told().length >= 3, 'it is said again', 40_000);
+    assert.deepEqual(told().slice(0, 3), [0, 0.25, 0.25]);
+    channel.send({ type: 'cancel' });
+    await channel.ended();
+    await until(() => slow.engines().length === 0, 'the engine is gone');
+    raw.close();
+});

@@ -1,7 +1,9 @@
 // sdk.md 4, 5, 7.2: models on disk, loading, unloading, the errors that clients word by themselves.
 import assert from 'node:assert/strict';
+import { copyFileSync, mkdirSync } from 'node:fs';
 import test, { after } from 'node:test';
 import { startDaemon, until } from './lib/daemon.mjs';
+import { demoModel } from './lib/paths.mjs';
 import { both, byReference, messageOf, openRaw, stack } from './lib/sdk.mjs';
 
 const daemon = await startDaemon();
@@ -193,4 +195,19 @@ test('sdk-034 a stale reference is told so by every endpoint', async () => {
     for (const [endpoint, more] of [['getModelInfo', { throwIfNotFound: true }], ['getLoadConfig', {}], ['tokenize', { inputString: '' }], ['countTokens', { inputString: '' }]])
         assert.equal((await raw.call(endpoint, { specifier, ...more })).error.displayData.code, 'generic.specificModelUnloaded');
     raw.close();
+});
+
+test('a model whose file name is no UTF-8 does not silence the list', async () => {
+    const other = await startDaemon({ http: false });
+    try {
+        mkdirSync(other.file('models/some/odd'), { recursive: true });
+        copyFileSync(demoModel, Buffer.concat([Buffer.from(other.file('models/some/odd/caf')), Buffer.from([0xe9]), Buffer.from('.gguf')]));
+        const raw = await openRaw(other.localWs, 'system');
+        const list = async () => (await raw.call('listDownloadedModels')).result;
+        await until(async () => (await list()).length === 4, 'it is in the list');
+        assert.ok((await list()).some(({ path }) => path === 'some/odd/caf%E9.gguf'));
+        raw.close();
+    } finally {
+        await other.stop();
+    }
 });

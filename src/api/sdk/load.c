@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define REMIND_SECONDS 10
+
 /* The words in which the two channels tell the same. */
 typedef struct {
     const char *progress, *success;
@@ -22,12 +24,14 @@ typedef struct {
     json_t *merged, *fields;
     InstanceLoad *load; /* NULL: not begun, or through */
     double told;        /* progress sent last, -1: none */
+    guint reminder;     /* says it again now and then: clients take a minute of silence for the end */
 } LoadState;
 
 static void
 load_state_free (gpointer data)
 {
     LoadState *state = data;
+    g_clear_handle_id (&state->reminder, g_source_remove);
     if (state->load)
         instance_load_cancel (state->load);
     json_decref (state->parameter);
@@ -39,13 +43,28 @@ load_state_free (gpointer data)
 /* ---- telling how it goes ------------------------------------------------------------------------------------------------------ */
 
 static void
+send_progress (LoadState *state)
+{
+    sdk_call_send (state->call, json_pack ("{s:s, s:f}", "type", state->words->progress, "progress", state->told));
+}
+
+static void
 tell_progress (LoadState *state, double fraction)
 {
     fraction = CLAMP (fraction, 0, 1);
     if (fraction <= state->told)
         return;
     state->told = fraction;
-    sdk_call_send (state->call, json_pack ("{s:s, s:f}", "type", state->words->progress, "progress", fraction));
+    send_progress (state);
+}
+
+static gboolean
+remind (gpointer data)
+{
+    LoadState *state = data;
+    if (state->told >= 0)
+        send_progress (state);
+    return G_SOURCE_CONTINUE;
 }
 
 static void
@@ -194,6 +213,7 @@ begin (SdkCall *call, const json_t *parameter, const LoadWords *words)
     state->parameter = json_incref ((json_t *) parameter);
     state->merged = g_steal_pointer (&merged);
     state->told = -1;
+    state->reminder = g_timeout_add_seconds (REMIND_SECONDS, remind, state);
     sdk_call_set_state (call, state, load_state_free);
     models_when_ready (sdk_call_api (call)->models, models_are_ready, sdk_call_ref (call));
 }

@@ -24,18 +24,30 @@ whole (guint64 value)
     return json_integer (MIN (value, WHOLE_MAX));
 }
 
+/* File names need not be UTF-8; what goes to a client must be. */
+static void
+set_text (json_t *object, const char *key, const char *text)
+{
+    json_set_text (object, key, text, strlen (text));
+}
+
 json_t *
 sdk_model_info (const Model *model)
 {
-    json_t *info = json_pack ("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:n}", "type", sdk_domain (model->type),
-                              "modelKey", model->key, "format", model->format, "displayName",
-                              model->display_name ? model->display_name : model->key, "publisher",
-                              model->publisher ? model->publisher : "", "path", model->path, "sizeBytes",
-                              whole (model->size_bytes), "indexedModelIdentifier", model->path, "deviceIdentifier");
+    json_t *info = json_object ();
+    set_text (info, "type", sdk_domain (model->type));
+    set_text (info, "modelKey", model->key);
+    set_text (info, "format", model->format);
+    set_text (info, "displayName", model->display_name ? model->display_name : model->key);
+    set_text (info, "publisher", model->publisher ? model->publisher : "");
+    set_text (info, "path", model->path);
+    json_object_set_new (info, "sizeBytes", whole (model->size_bytes));
+    set_text (info, "indexedModelIdentifier", model->path);
+    json_object_set_new (info, "deviceIdentifier", json_null ());
     if (model->params)
-        json_object_set_new (info, "paramsString", json_string (model->params));
+        set_text (info, "paramsString", model->params);
     if (model->architecture)
-        json_object_set_new (info, "architecture", json_string (model->architecture));
+        set_text (info, "architecture", model->architecture);
     if (model->quant_name)
         json_object_set_new (info, "quantization",
                              json_pack ("{s:s, s:i}", "name", model->quant_name, "bits", model->quant_bits));
@@ -51,8 +63,8 @@ json_t *
 sdk_instance_info (const Instance *instance)
 {
     json_t *info = sdk_model_info (instance->model);
-    json_object_set_new (info, "identifier", json_string (instance->identifier));
-    json_object_set_new (info, "instanceReference", json_string (instance->reference));
+    set_text (info, "identifier", instance->identifier);
+    set_text (info, "instanceReference", instance->reference);
     json_object_set_new (info, "ttlMs", instance->ttl_ms >= 0 ? json_integer (instance->ttl_ms) : json_null ());
     json_object_set_new (info, "lastUsedTime",
                          instance->last_used_ms >= 0 ? json_integer (instance->last_used_ms) : json_null ());
