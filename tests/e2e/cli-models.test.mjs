@@ -117,8 +117,9 @@ test('cli-022 the table is in capitals', async (t) => {
 
 test('cli-023 an exact key is loaded though longer keys match', async (t) => {
     const d = await daemon(t);
-    await ok(d, 'load', 'atelier-demo', '-y');
-    assert.deepEqual(await identifiers(d), ['atelier-demo']);
+    for (const args of [['-y'], []]) // and without -y nobody is asked, nor warned
+        assert.match((await ok(d, 'load', 'atelier-demo', ...args)).stderr, /^Model loaded successfully/);
+    assert.deepEqual(await identifiers(d), ['atelier-demo', 'atelier-demo:2']);
     const { stderr } = await ok(d, 'load', 'atelier-dem', '-y');
     assert.match(stderr, /^W \d models match the provided model key on the same device\. Loading the first one\.\n/);
 });
