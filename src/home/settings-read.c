@@ -36,6 +36,7 @@ static const Row rows[] = {
     { IN_SETTINGS, "developer/unloadPreviousJITModelOnLoad", BOOL, TO (auto_evict), TRUE, 0, 1 },
     { IN_SETTINGS, "developer/separateReasoningContentInAPI", BOOL, TO (separate_reasoning), TRUE, 0, 1 },
     { IN_SETTINGS, "developer/apiPredictionHistoryEviction/ttlDays", UINT, TO (history_ttl_days), 30, 0, 36500 },
+    { IN_SETTINGS, "lmsd/hfCacheRead", BOOL, TO (hf_cache_read), FALSE, 0, 1 },
     { IN_SETTINGS, "modelLoadingGuardrails/customThresholdBytes", UINT64, TO (guard_custom_bytes), 0, 0, G_MAXINT64 },
     { IN_SETTINGS, "modelLoadingGuardrails/alwaysAllowLoadAnyway", BOOL, TO (guard_load_anyway), FALSE, 0, 1 },
 };

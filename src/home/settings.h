@@ -21,6 +21,7 @@ typedef struct {
     /* settings.json */
     char *models_folder;        /* absolute */
     char **extra_model_folders; /* never NULL */
+    gboolean hf_cache_read;     /* list what lies in the Hugging Face cache too */
     gboolean jit_ttl_enabled;
     guint jit_ttl_seconds; /* 3600 */
     gboolean auto_evict, separate_reasoning;

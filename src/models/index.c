@@ -288,6 +288,18 @@ start_scan (Models *models)
 
 /* ---- what sets it off -------------------------------------------------------------------------------------------------- */
 
+/* Where Hugging Face's own programs keep what they fetched; the caller frees. */
+static char *
+hf_cache (void)
+{
+    const char *hub = g_getenv ("HF_HUB_CACHE"), *home = g_getenv ("HF_HOME");
+    if (hub && *hub)
+        return g_canonicalize_filename (hub, NULL);
+    if (home && *home)
+        return g_canonicalize_filename ("hub", home);
+    return g_build_filename (g_get_user_cache_dir (), "huggingface", "hub", NULL);
+}
+
 /* The models folder, further ones, and what came with the official application.  The default folder is ours to make. */
 static char **
 roots_of (const Settings *settings)
@@ -301,6 +313,11 @@ roots_of (const Settings *settings)
     g_autofree char *bundled = home_file (".internal/bundled-models");
     g_autofree char *optional = g_strconcat ("?", bundled, NULL);
     g_strv_builder_add (builder, optional);
+    if (settings->hf_cache_read) {
+        g_autofree char *hub = hf_cache ();
+        g_autofree char *root = g_strconcat ("@", hub, NULL);
+        g_strv_builder_add (builder, root);
+    }
     return g_strv_builder_end (builder);
 }
 

@@ -332,6 +332,49 @@ enter (Walk *walk, const char *folder, const char *path, int level)
     closedir (dir);
 }
 
+/* ---- a Hugging Face cache ---------------------------------------------------------------------------------------------- */
+
+/* The commit that refs/main names; NULL: none that could be a folder's name. */
+static char *
+main_commit (const char *repository)
+{
+    g_autofree char *path = g_build_filename (repository, "refs", "main", NULL);
+    struct stat st;
+    g_autofree char *text = NULL;
+    if (stat (path, &st) != 0 || !S_ISREG (st.st_mode) || st.st_size > 256 ||
+        !g_file_get_contents (path, &text, NULL, NULL))
+        return NULL;
+    g_strstrip (text);
+    return *text && *text != '.' && !strchr (text, '/') ? g_steal_pointer (&text) : NULL;
+}
+
+static void
+enter_hf_cache (Walk *walk, const char *hub)
+{
+    g_autoptr (GDir) dir = g_dir_open (hub, 0, NULL);
+    if (!dir)
+        return;
+    g_ptr_array_add (walk->scan->folders, g_strdup (hub));
+    g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+    for (const char *name; names->len < walk->max_entries && (name = g_dir_read_name (dir));)
+        if (g_str_has_prefix (name, "models--"))
+            g_ptr_array_add (names, g_strdup (name));
+    g_ptr_array_sort (names, by_name);
+    for (guint i = 0; i < names->len; i++) {
+        g_auto (GStrv) parts = g_strsplit (names->pdata[i], "--", 3);
+        g_autofree char *repository = g_build_filename (hub, names->pdata[i], NULL);
+        g_autofree char *commit = g_strv_length (parts) == 3 ? main_commit (repository) : NULL;
+        if (!commit)
+            continue;
+        g_autofree char *snapshot = g_build_filename (repository, "snapshots", commit, NULL);
+        g_autofree char *joined = g_strconcat (parts[1], "/", parts[2], NULL);
+        g_autofree char *path = name_text (joined);
+        g_ptr_array_add (walk->scan->folders, g_build_filename (repository, "refs", NULL));
+        if (g_file_test (snapshot, G_FILE_TEST_IS_DIR))
+            enter (walk, snapshot, path, 2);
+    }
+}
+
 /* ---- all roots --------------------------------------------------------------------------------------------------------- */
 
 static void
@@ -370,7 +413,7 @@ scan_run (const char *const *roots, guint max_entries, GCancellable *cancel)
 
     g_autoptr (GPtrArray) resolved = g_ptr_array_new_with_free_func (g_free);
     for (gsize i = 0; roots[i]; i++) {
-        char *real = realpath (roots[i] + (*roots[i] == '?'), NULL);
+        char *real = realpath (roots[i] + (*roots[i] != '/'), NULL);
         if (real)
             g_ptr_array_add (resolved, g_strdup (real));
         free (real);
@@ -383,8 +426,12 @@ scan_run (const char *const *roots, guint max_entries, GCancellable *cancel)
     walk.seen_folders = g_hash_table_new_full (identity_hash, identity_equal, g_free, NULL);
     walk.max_entries = max_entries ? max_entries : SCAN_MAX_ENTRIES;
     walk.now_ns = g_get_real_time () * 1000;
-    for (gsize i = 0; roots[i]; i++)
-        enter_root (&walk, roots[i] + (*roots[i] == '?'), *roots[i] == '?');
+    for (gsize i = 0; roots[i]; i++) {
+        if (*roots[i] == '@')
+            enter_hf_cache (&walk, roots[i] + 1);
+        else
+            enter_root (&walk, roots[i] + (*roots[i] == '?'), *roots[i] == '?');
+    }
     follow_links (&walk);
     g_hash_table_unref (walk.seen_files);
     g_hash_table_unref (walk.seen_folders);

@@ -39,7 +39,8 @@ typedef struct {
     gboolean partial;   /* not all was seen: a root is missing, a folder can't be read, too many names */
 } Scan;
 
-/* At most @max_entries names are read (0: SCAN_MAX_ENTRIES).  @roots: absolute; one that is missing is an error entry, unless it begins with '?', which is cut off: then it is just empty.  Blocks:
+/* At most @max_entries names are read (0: SCAN_MAX_ENTRIES).  @roots: absolute; one that is missing is an error entry, unless it begins with '?', which is cut off: then it is just empty.  One that begins with '@' is a Hugging Face cache:
+ * models--OWNER--REPOSITORY/snapshots/<what refs/main says> is seen as OWNER/REPOSITORY.  Blocks:
  * for the pool.  @cancel ends it early with what it has. */
 Scan *scan_run (const char *const *roots, guint max_entries, GCancellable *cancel);
 void scan_free (Scan *scan);

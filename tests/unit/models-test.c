@@ -497,6 +497,38 @@ test_further_folders (World *w, gconstpointer data)
 }
 
 static void
+test_hugging_face_cache (World *w, gconstpointer data)
+{
+    static const char repository[] = "hub/models--Some--Model-GGUF";
+    g_autofree char *blob = g_strconcat (repository, "/blobs/0123", NULL),
+                    *ref = g_strconcat (repository, "/refs/main", NULL);
+    g_autofree char *old = g_strconcat (repository, "/snapshots/aaaa/old.gguf", NULL);
+    g_autofree char *snapshot = g_strconcat (repository, "/snapshots/bbbb/x-Q4_0.gguf", NULL);
+    put (blob, LLM);
+    put (ref, "bbbb\n");
+    put (old, LLM);
+    put ("hub/models--no-owner/refs/main", "bbbb");
+    put ("hub/models--a--evil/refs/main", "../../../..");
+    put ("hub/datasets--a--b/refs/main", "bbbb");
+    g_autofree char *at = in_home (snapshot), *hub = in_home ("hub");
+    g_autofree char *above = g_path_get_dirname (at);
+    g_assert_cmpint (g_mkdir_with_parents (above, 0700), ==, 0);
+    g_assert_cmpint (symlink ("../../blobs/0123", at), ==, 0);
+    g_setenv ("HF_HUB_CACHE", hub, TRUE);
+    start (w);
+    assert_keys (w, ""); /* only when asked to */
+    folder_put (sandbox, "home/settings.json", "{\"lmsd\":{\"hfCacheRead\":true}}");
+    wait_for_keys (w, "x");
+    const Model *model = models_find (w->models, "x");
+    g_assert_cmpstr (model->path, ==, "Some/Model-GGUF/x-Q4_0.gguf");
+    g_assert_cmpstr (model->file, ==, at);
+    g_assert_cmpstr (model->publisher, ==, "Some");
+    put (ref, "aaaa"); /* another revision */
+    wait_for_keys (w, "old");
+    g_unsetenv ("HF_HUB_CACHE");
+}
+
+static void
 test_unclassified (World *w, gconstpointer data)
 {
     put ("models/x.gguf", LLM);
@@ -600,6 +632,7 @@ main (int argc, char **argv)
     ADD ("/disk-025/file-type", test_file_type);
     ADD ("/models/watched", test_watched);
     ADD ("/models/further-folders", test_further_folders);
+    ADD ("/models/hugging-face-cache", test_hugging_face_cache);
     ADD ("/models/unclassified", test_unclassified);
     ADD ("/models/strange-names", test_strange_names);
     ADD ("/models/deep-folders", test_deep_folders);
