@@ -454,7 +454,7 @@ test_absurd_tensors (void)
         guint64 offset;
         const char *says;
     } cases[] = {
-        { 1, { 8 }, 0, 0, "cut off" },              /* 32 bytes, none there */
+        { 1, { 8 }, 0, 0, "cut off" },                           /* 32 bytes, none there */
         { 1, { G_GINT64_CONSTANT (1) << 40 }, 0, 0, "cut off" }, /* and many more */
         { 5, { 1, 1, 1, 1, 1 }, 0, 0, "dimensions" },
         { 0xffffffff, { 1 }, 0, 0, "dimensions" },
