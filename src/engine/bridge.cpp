@@ -24,6 +24,7 @@ using json = common_json;
 
 enum : size_t {
     MAX_PROMPT_BYTES = 16u << 20,
+    EXACT_PROMPT_BYTES = 1u << 20, /* up to here a prompt is tokenised even if it cannot fit, to say how long it is */
     MAX_TEMPLATE_BYTES = 256u << 10,
     MAX_GRAMMAR_BYTES = 256u << 10,
     MAX_DEPTH = 200,        /* of brackets in what recursive parsers will read */
@@ -226,7 +227,8 @@ peek_text (const json &object, const char *key, const char *fallback)
 
 struct LbChat {
     const llama_model *model;
-    common_chat_templates_ptr templates;
+    common_chat_templates_ptr templates; /* NULL: the model's own does not parse */
+    std::string template_error;
     size_t longest_piece; /* bytes of the vocabulary's longest token: what a text has at least in tokens */
 };
 
@@ -306,7 +308,13 @@ lb_chat_new (const llama_model *model, const char *template_text, char **err)
     return guard<LbChat *> (err, nullptr, [&] {
         auto chat = std::make_unique<LbChat> ();
         chat->model = model;
-        chat->templates = load_templates (model, template_text ? template_text : "", "", "");
+        try {
+            chat->templates = load_templates (model, template_text ? template_text : "", "", "");
+        } catch (const Failure &failure) {
+            if (template_text)
+                throw;
+            chat->template_error = failure.what ();
+        }
         const llama_vocab *vocab = llama_model_get_vocab (model);
         chat->longest_piece = 1;
         for (llama_token id = 0; id < llama_vocab_n_tokens (vocab); id++) {
@@ -326,7 +334,11 @@ lb_chat_free (LbChat *chat)
 char *
 lb_chat_info (const LbChat *chat, char **err)
 {
-    return guard<char *> (err, nullptr, [&] { return info_of (chat->templates.get ()); });
+    return guard<char *> (err, nullptr, [&] {
+        if (!chat->templates)
+            throw Failure ("template", chat->template_error);
+        return info_of (chat->templates.get ());
+    });
 }
 
 char *
@@ -702,6 +714,8 @@ prepare_messages (const LbChat *chat, const json &request)
 
     Prepared done = {};
     const common_chat_templates *templates = own ? own.get () : chat->templates.get ();
+    if (!templates)
+        throw Failure ("template", chat->template_error);
     done.chat = apply_template (templates, inputs);
     if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_NONE && !inputs.tools.empty ()) {
         common_chat_templates_inputs with_calls = inputs;
@@ -787,7 +801,8 @@ fill_tokens (LbTurn *turn, const LbChat *chat, const json &request)
         turn->tokens = read_tokens (*list, turn->vocab);
     else {
         const size_t n_ctx = (size_t) peek_int (request, "n_ctx", 0, 0, INT32_MAX);
-        if (turn->prompt.size () > MAX_PROMPT_BYTES || (n_ctx && turn->prompt.size () / chat->longest_piece >= n_ctx))
+        const bool hopeless = n_ctx && turn->prompt.size () / chat->longest_piece >= n_ctx;
+        if (turn->prompt.size () > MAX_PROMPT_BYTES || (hopeless && turn->prompt.size () > EXACT_PROMPT_BYTES))
             throw Failure ("context", "the prompt is far longer than the context");
         turn->tokens = common_tokenize (turn->vocab, turn->prompt, true, true);
         turn->has_prompt = true;
@@ -1341,11 +1356,14 @@ lb_turn_feed (LbTurn *turn, const char *text, size_t length, bool last, char **e
     return guard<char *> (err, nullptr, [&] {
         const std::string fresh = turn->utf8.take (text, length, last);
         json deltas = json::array ();
-        turn->reply += fresh;
-        if (!turn->plain)
+        if (!turn->plain) {
+            turn->reply += fresh;
             parse_reply (turn, deltas, last);
-        else if (!fresh.empty ())
-            send_text (turn, deltas, "content", turn->sent.content, turn->sent.content + fresh);
+        } else if (!fresh.empty ()) {
+            json delta = json::object ();
+            delta["content"] = fresh;
+            deltas.push_back (delta);
+        }
         return copy_text (deltas.dump_safe ());
     });
 }

@@ -37,8 +37,9 @@ const char *lb_last_log_error (void);
 
 /* ---- chat: the templates of one model ------------------------------------------------------------------------------------ */
 
-/* @template_text takes the place of the model's own template; NULL keeps that one.  A model without a template gets ChatML, as
- * everywhere in this field.  Fails when the template does not parse. */
+/* @template_text takes the place of the model's own template ("chatml" names that one); NULL keeps the model's.  A model without a
+ * template gets ChatML, as everywhere in this field.  Fails when @template_text does not parse; a model whose own template does not is
+ * taken all the same, for requests by prompt, tokens or a template of theirs: others then fail ("template"), and lb_chat_info does. */
 LbChat *lb_chat_new (const struct llama_model *model, const char *template_text, char **err);
 void lb_chat_free (LbChat *chat);
 
@@ -91,7 +92,7 @@ struct gguf_context *lb_gguf_open (FILE *file, char **err);
  *   "mirostat" 0 | 1 | 2, "mirostat_tau" 5, "mirostat_eta" 0.1
  *   "logit_bias"  [[token id, bias]..]: -100 and less bans, 100 and more forces; ids outside the vocabulary are an error
  *
- * "n_ctx", int: the context's size, so that a text which cannot fit by far is refused before it is tokenised
+ * "n_ctx", int: the context's size, so that a text beyond 1 MiB which cannot fit is refused ("context") untokenised
  *
  * @kind, when not NULL, is set on failure to a static word for the FAIL frame: "invalid", "template", "grammar", "context" or
  * "internal". */

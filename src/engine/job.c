@@ -129,6 +129,8 @@ job_new (Engine *g, guint32 id, const json_t *payload, GError **error)
     job->deltas = json_array ();
     g_queue_init (&job->logprobs_open);
 
+    if (!json_object_get (payload, "overflow")) /* a text that cannot fit by far need not be tokenised */
+        json_object_set_new (request, "n_ctx", json_integer (g->n_ctx));
     job->turn = make_turn (g, request, error);
     if (job->turn) {
         job->view = lb_turn_view (job->turn);

@@ -6,8 +6,10 @@
 #include "base/json.h"
 #include "engine/backend.h"
 
+#include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WEATHER_TOOL                                                                                    \
     "{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"description\":\"The weather in a " \
@@ -379,6 +381,42 @@ test_thinking_switch (void)
     lb_turn_free (off);
     lb_turn_free (kwargs);
     lb_chat_free (chat);
+}
+
+/* A model whose own template is broken serves prompts, and messages with a template of the request's. */
+static void
+test_broken_own_template (void)
+{
+    g_autofree char *bytes = NULL, *path = g_build_filename (g_get_tmp_dir (), "broken-template-XXXXXX", NULL);
+    gsize size;
+    g_assert_true (g_file_get_contents (LLAMA_RELEASE "/models/ggml-vocab-qwen2.gguf", &bytes, &size, NULL));
+    static const char key[] = "tokenizer.chat_template";
+    char *at = memmem (bytes, size, key, strlen (key));
+    g_assert_nonnull (at);
+    memcpy (at + strlen (key) + 4 + 8, "{% for %}", 9); /* behind type and length */
+    int fd = g_mkstemp (path);
+    g_assert_cmpint (fd, >=, 0);
+    close (fd);
+    g_assert_true (g_file_set_contents (path, bytes, (gssize) size, NULL));
+    struct llama_model_params params = llama_model_default_params ();
+    params.vocab_only = true;
+    struct llama_model *model = llama_model_load_from_file (path, params);
+    g_unlink (path);
+    g_assert_nonnull (model);
+
+    LbChat *chat = chat_from (model, NULL);
+    char *err = NULL;
+    const char *kind = NULL;
+    g_assert_null (lb_chat_info (chat, &err));
+    g_assert_nonnull (strstr (err, "does not parse"));
+    g_clear_pointer (&err, free);
+    g_assert_null (lb_turn_new (chat, "{" HELLO "}", &err, &kind));
+    g_assert_cmpstr (kind, ==, "template");
+    free (err);
+    check_rendered (chat, "{\"prompt\":\"Hello there, you\"}");
+    check_rendered (chat, "{" HELLO ",\"chat_template\":\"chatml\"}");
+    lb_chat_free (chat);
+    llama_model_free (model);
 }
 
 static void
@@ -1118,6 +1156,7 @@ main (int argc, char **argv)
     g_test_add_func ("/bridge/renderings", test_renderings);
     g_test_add_func ("/bridge/system-messages-anywhere", test_system_messages_anywhere);
     g_test_add_func ("/bridge/thinking-switch", test_thinking_switch);
+    g_test_add_func ("/bridge/broken-own-template", test_broken_own_template);
     g_test_add_func ("/bridge/special-tokens", test_special_tokens);
     for (gsize i = 0; i < G_N_ELEMENTS (replies); i++) {
         g_autofree char *path = g_strconcat ("/bridge/replies/", replies[i].family, NULL);
