@@ -164,6 +164,15 @@ const benches = {
         }
     },
 
+    net() {
+        const ran = spawnSync(join(build, 'tests/bench/http-bench'), ['50000'], { encoding: 'utf8' });
+        if (ran.status !== 0) throw new Error(`http-bench: ${ran.stderr}`);
+        for (const line of ran.stdout.trim().split('\n')) {
+            const [, name, rest] = /^(.*?) {2,}(.*)$/.exec(line);
+            say(`net alone: ${name}`, rest.trim());
+        }
+    },
+
     async sse() {
         for (const streams of [1, 32, 256]) {
             const each = Math.ceil(20_000 / streams);
