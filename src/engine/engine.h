@@ -174,7 +174,7 @@ struct Engine {
     guint park_cells; /* cells that parked sequences may keep for themselves */
     json_t *seed;     /* for requests without one, or NULL */
     Threads *threads;
-    guint default_threads, threads_quota; /* read before the sandbox closed; no quota is 0 */
+    guint default_threads, threads_quota, n_cpus; /* read before the sandbox closed; no quota is 0 */
     gsize model_bytes, context_bytes, compute_bytes;
 
     /* the cache */
@@ -210,7 +210,8 @@ struct Engine {
 /* load.c.  ENGINE_ERROR_MEMORY when something did not fit, else _INVALID with the library's own reason. */
 gboolean engine_load (Engine *g, const json_t *options, GError **error);
 void engine_unload (Engine *g);
-/* How many threads to use when @wanted were asked for, 0 being the default; never above the cgroup's quota. */
+/* How many threads to use when @wanted were asked for, 0 being the default: never more than there are CPUs, nor above the cgroup's
+ * quota, since each spins for its share. */
 guint engine_n_threads (const Engine *g, guint wanted);
 
 /* frames.c */

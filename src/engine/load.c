@@ -317,7 +317,8 @@ engine_n_threads (const Engine *g, guint wanted)
 {
     if (wanted == 0)
         return g->default_threads;
-    return g->threads_quota ? MIN (wanted, g->threads_quota) : wanted;
+    const guint most = g->threads_quota ? MIN (g->n_cpus, g->threads_quota) : g->n_cpus;
+    return MIN (wanted, most);
 }
 
 /* One token through everything, so that what is allocated late is allocated, and the first request is not the slow one. */
@@ -375,6 +376,7 @@ load_with (Engine *g, const LoadOptions *o, const json_t *json, GError **error)
 {
     const int statm = open ("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     g->threads_quota = threads_quota ();
+    g->n_cpus = g_get_num_processors ();
     g->default_threads = threads_default (threads_cores (), g->threads_quota);
     g->parallel = o->parallel;
     g->chunk_ms = o->chunk_ms;

@@ -635,6 +635,8 @@ tuned_while_it_runs (void)
     const gint64 n = client_count (c, "threads");
     g_assert_cmpint (n, >=, 1);
     g_assert_cmpint (n, <=, 2); /* 1 where the cgroup grants no more */
+    client_send (c, LINK_TUNE, 0, json_pack ("{s:i}", "threads", 1 << 30));
+    g_assert_cmpint (client_count (c, "threads"), <=, g_get_num_processors ());
     g_assert_cmpint (usage (client_wait (c, 1), "completion"), ==, 5);
     client_send (c, LINK_TUNE, 0, json_pack ("{s:i}", "threads", 0));
     g_assert_cmpint (client_count (c, "threads"), >=, 1);
