@@ -139,6 +139,7 @@ typedef void (*PoolFree) (struct ggml_threadpool *pool);
 struct Threads {
     struct llama_context *context;
     struct ggml_threadpool *pool; /* NULL: the library makes its threads itself */
+    GPtrArray *replaced; /* pools that the library may still hold: it lets go of one when it computes with the next */
     PoolNew pool_new;
     PoolFree pool_free;
     gboolean adaptive;
@@ -164,8 +165,7 @@ apply (Threads *threads)
     const int n = threads->governor.now;
     llama_detach_threadpool (threads->context);
     if (threads->pool)
-        threads->pool_free (threads->pool);
-    threads->pool = NULL;
+        g_ptr_array_add (threads->replaced, g_steal_pointer (&threads->pool));
     if (threads->pool_new && threads->pool_free) {
         struct ggml_threadpool_params params = ggml_threadpool_params_default (n);
         threads->pool = threads->pool_new (&params);
@@ -175,12 +175,21 @@ apply (Threads *threads)
     llama_set_n_threads (threads->context, n, n);
 }
 
+void
+threads_computed (Threads *threads)
+{
+    for (guint i = 0; i < threads->replaced->len; i++)
+        threads->pool_free (g_ptr_array_index (threads->replaced, i));
+    g_ptr_array_set_size (threads->replaced, 0);
+}
+
 Threads *
 threads_new (struct llama_context *context, guint n, gboolean adaptive)
 {
     Threads *threads = g_new0 (Threads, 1);
     threads->context = context;
     threads->adaptive = adaptive;
+    threads->replaced = g_ptr_array_new ();
     find_pool_functions (threads);
     thread_governor_init (&threads->governor, MAX (n, 1));
     apply (threads);
@@ -191,8 +200,10 @@ void
 threads_free (Threads *threads)
 {
     llama_detach_threadpool (threads->context);
+    threads_computed (threads);
     if (threads->pool)
         threads->pool_free (threads->pool);
+    g_ptr_array_unref (threads->replaced);
     g_free (threads);
 }
 
@@ -206,8 +217,10 @@ void
 threads_set (Threads *threads, guint n, gboolean adaptive)
 {
     threads->adaptive = adaptive;
+    const guint before = threads->governor.now;
     thread_governor_init (&threads->governor, MAX (n, 1));
-    apply (threads);
+    if (threads->governor.now != before)
+        apply (threads);
 }
 
 void

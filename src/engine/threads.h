@@ -41,4 +41,6 @@ Threads *threads_new (struct llama_context *context, guint n, gboolean adaptive)
 void threads_free (Threads *threads);
 guint threads_now (const Threads *threads);
 void threads_set (Threads *threads, guint n, gboolean adaptive);
+/* After each decode that computed: only then has the library let go of a pool that was replaced. */
+void threads_computed (Threads *threads);
 void threads_note (Threads *threads, guint n_rows, double ms, gint64 now_us);

@@ -638,6 +638,12 @@ tuned_while_it_runs (void)
     client_send (c, LINK_TUNE, 0, json_pack ("{s:i}", "threads", 1 << 30));
     g_assert_cmpint (client_count (c, "threads"), <=, g_get_num_processors ());
     g_assert_cmpint (usage (client_wait (c, 1), "completion"), ==, 5);
+    for (guint i = 0; i < 4; i++) { /* with and without a decode in between */
+        client_send (c, LINK_TUNE, 0, json_pack ("{s:i}", "threads", 1 + i % 2));
+        if (i % 3 == 0)
+            g_assert_cmpstr (reason (ask (c, 10 + i, job_with (chat (NULL, "Hello"), "max_tokens", json_integer (2)))),
+                             ==, "length");
+    }
     client_send (c, LINK_TUNE, 0, json_pack ("{s:i}", "threads", 0));
     g_assert_cmpint (client_count (c, "threads"), >=, 1);
     g_assert_cmpstr (reason (ask (c, 2, job (chat (NULL, "Hello")))), ==, "stop");
