@@ -96,6 +96,8 @@ test_a_changed_file_keeps_its_name (World *w, gconstpointer data)
         assert_keys (w, "p1/x p2/x");
         g_main_context_iteration (NULL, TRUE);
     }
+    assert_found (w, "x", "p1/m/x.gguf"); /* the first list with its new size, from before the engine was asked */
+    assert_keys (w, "p1/x p2/x");
     rescan (w);
     assert_found (w, "x", "p1/m/x.gguf");
     assert_found (w, "p2/x", "p2/m/x.gguf");
@@ -378,16 +380,20 @@ test_copy_in_progress (World *w, gconstpointer data)
     put_aged ("models/p/m/x.gguf", "{\"ok\":false,\"reason\":\"too short\"}", 0);
     put_aged ("models/p/m/whole.gguf", LLM, 0);
     put_aged ("models/p/n/y-00001-of-00002.gguf", PART_1 (2), 0);
+    put_aged ("models/p/mlx/config.json", "{}", 0);
+    put_aged ("models/p/mlx/model.safetensors.index.json", "{\"weight_map\":{\"a\":\"2.safetensors\"}}", 0);
+    put_aged ("models/p/mlx/1.safetensors", "", 0);
     start (w);
     assert_keys (w, "whole"); /* what is complete needs no waiting */
     g_assert_cmpuint (models_catalog (w->models)->problems[BUCKET_BAD]->len, ==, 0);
-    g_assert_cmpuint (models_catalog (w->models)->problems[BUCKET_PENDING]->len, ==, 2);
+    g_assert_cmpuint (models_catalog (w->models)->problems[BUCKET_PENDING]->len, ==, 3);
     g_assert_null (models_find_bad (w->models, "x"));
 
     /* The copy ends; nobody has to ask. */
     put ("models/p/m/x.gguf", LLM);
     put ("models/p/n/y-00002-of-00002.gguf", PART (1, 2));
-    wait_for_keys (w, "whole x y");
+    put ("models/p/mlx/2.safetensors", "");
+    wait_for_keys (w, "mlx whole x y");
 }
 
 static void
