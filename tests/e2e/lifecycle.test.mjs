@@ -38,20 +38,28 @@ test('disk-075 the second daemon of a home says so and ends with 0', async () =>
 
 test('kill -9 of lmsd takes its engines along, and the next daemon answers', async () => {
     const d = await startDaemon();
-    const reply = await ask(d, { stream: true, max_tokens: 2000 });
-    const reader = reply.body.getReader();
-    await reader.read();
+    await (await ask(d, { max_tokens: 1 })).json();
     const [engine] = d.engines();
     assert.ok(engine);
+    const running = ask(d, { stream: true, max_tokens: 2000 }).then((reply) => reply.text()).catch(() => {});
     d.kill('SIGKILL');
-    await assert.rejects(async () => {
-        while (!(await reader.read()).done);
-    });
     await until(() => !processInfo(engine), 'the engine is gone');
+    await running;
     const next = await startDaemon({ home: d.home });
     const again = await (await ask(next, { max_tokens: 3 })).json();
     assert.equal(again.choices[0].finish_reason, 'length');
     await next.stop();
+    await d.stop();
+});
+
+test('kill -9 of lmsd cuts its streams', async () => {
+    const d = await startDaemon({ fake: { jobs: [[{ text: 'a', times: 100_000, every_ms: 5 }]] } });
+    const reader = (await ask(d, { stream: true })).body.getReader();
+    await reader.read();
+    d.kill('SIGKILL');
+    await assert.rejects(async () => {
+        while (!(await reader.read()).done);
+    });
     await d.stop();
 });
 
