@@ -103,6 +103,7 @@ static const struct {
     { "logit_bias:", "logit_bias" },
     { "grammar:", "grammar" },
     { "json_schema:", "response_format" },
+    { "tokens:", "prompt" },
 };
 
 static const char *

@@ -244,7 +244,7 @@ find_row (const FieldTable *table, const char *name)
     for (guint i = 0; i < table->n_rows; i++)
         if (g_str_equal (table->rows[i].name, name))
             return &table->rows[i];
-    return NULL;
+    return table->also ? find_row (table->also, name) : NULL;
 }
 
 static gboolean

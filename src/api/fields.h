@@ -54,16 +54,22 @@ struct FieldTable {
     const Field *rows;
     guint n_rows;
     gboolean strict; /* unknown keys are API_UNRECOGNIZED_KEYS (v1); else ignored */
+    const FieldTable
+        *also; /* rows that several tables share, with nothing required among them; looked at after @rows */
 };
 
 #define FIELD_AT(Target, member) .offset = offsetof (Target, member), .size = sizeof (((Target *) 0)->member)
-#define FIELD_TABLE(rows)                  \
-    {                                      \
-        (rows), G_N_ELEMENTS (rows), FALSE \
+#define FIELD_TABLE(list)                             \
+    {                                                 \
+        .rows = (list), .n_rows = G_N_ELEMENTS (list) \
     }
-#define FIELD_TABLE_STRICT(rows)          \
-    {                                     \
-        (rows), G_N_ELEMENTS (rows), TRUE \
+#define FIELD_TABLE_STRICT(list)                                      \
+    {                                                                 \
+        .rows = (list), .n_rows = G_N_ELEMENTS (list), .strict = TRUE \
+    }
+#define FIELD_TABLE_ALSO(list, more)                                  \
+    {                                                                 \
+        .rows = (list), .n_rows = G_N_ELEMENTS (list), .also = (more) \
     }
 
 /* Reads @object into @target.  @path is what the object itself is called in errors, NULL for the body.  FALSE and @error at the

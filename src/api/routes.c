@@ -15,8 +15,8 @@ static const ApiRoute routes[] = {
     { "GET", "/lms-status", FAMILY_OPENAI, probe_status, 64 * KiB, ROUTE_ANYWHERE },
 
     { "POST", "/v1/chat/completions", FAMILY_OPENAI, openai_chat, 64 * MiB, ROUTE_BODY | ROUTE_BARE },
-    { "POST", "/v1/completions", FAMILY_OPENAI, NULL, 64 * MiB, ROUTE_BODY | ROUTE_BARE },
-    { "POST", "/v1/embeddings", FAMILY_OPENAI, NULL, 64 * MiB, ROUTE_BODY | ROUTE_BARE },
+    { "POST", "/v1/completions", FAMILY_OPENAI, openai_completions, 64 * MiB, ROUTE_BODY | ROUTE_BARE },
+    { "POST", "/v1/embeddings", FAMILY_OPENAI, openai_embeddings, 64 * MiB, ROUTE_BODY | ROUTE_BARE },
     { "GET", "/v1/models", FAMILY_OPENAI, openai_models, 64 * KiB, ROUTE_BARE },
     { "GET", "/v1/models/{id}", FAMILY_OPENAI, openai_model, 64 * KiB, ROUTE_BARE },
     { "POST", "/v1/responses", FAMILY_OPENAI, NULL, 64 * MiB, ROUTE_BODY | ROUTE_BARE },

@@ -24,6 +24,7 @@ struct ApiRun {
     const ApiPrinter *type;
     gpointer printer;
     gboolean stream, started, paused, watches_drain;
+    const char *prompt_field;
     char *what, *identifier;
     Sse sse;
     GString *out; /* one event's bytes; kept, so that a token costs no allocation */
@@ -88,6 +89,10 @@ fail (ApiRun *run, const ChatFailure *failure)
 {
     g_auto (ApiError) error = { 0 };
     api_error_from_failure (&error, failure);
+    if (error.kind == API_CONTEXT_LENGTH && run->prompt_field) {
+        g_free (error.param);
+        error.param = g_strdup (run->prompt_field);
+    }
     g_autoptr (ApiCall) call = take_call (run);
     if (!run->sse.begun) {
         api_call_fail (call, &error);
@@ -250,6 +255,7 @@ api_run (ApiCall *call, const ApiRunOptions *options)
     run->printer = options->printer;
     run->stream = options->stream;
     run->what = g_strdup (options->what);
+    run->prompt_field = options->prompt_field;
     run->out = g_string_sized_new (1024);
     run->n = options->n;
     call->work = run;

@@ -26,7 +26,8 @@ typedef struct {
     InstanceWant want;      /* its strings are lent by call->body */
     ChatRequest **requests; /* @n of them, one per choice; the requests are taken, the array is not */
     guint n;
-    const char *what; /* for the log: "chat completion on conversation with 3 messages" */
+    const char *prompt_field; /* what a prompt that does not fit is called in errors, static; NULL: "messages" */
+    const char *what;         /* for the log: "chat completion on conversation with 3 messages" */
 } ApiRunOptions;
 
 /* Runs until the answer is out or the client has gone.  The call must have no work yet. */

@@ -53,6 +53,8 @@ typedef struct {
     gint64 max_tokens; /* -1: until the end token or the end of the context */
     json_t *stop;      /* [text], or NULL */
     int n_logprobs;    /* -1: none asked for; else the number of candidates beside the chosen one */
+    gboolean
+        prompt_logprobs; /* with @n_logprobs and a @prompt or @tokens: the tokens of the prompt get entries too, before the reply's */
     ChatOverflow overflow;
     gboolean want_prompt; /* ask for the rendered prompt in CHAT_STARTED */
     char *owner;          /* whose cached prefixes it may share: a token id, or NULL for "local" */
@@ -164,6 +166,7 @@ typedef struct {
 
 typedef struct {
     GString *content, *reasoning;
+    GString *prompt;   /* the rendered prompt, when it was asked for; else NULL */
     GPtrArray *calls;  /* ChatCall */
     json_t *logprobs;  /* array, or NULL */
     gboolean done;     /* @result is set */

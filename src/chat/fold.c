@@ -28,6 +28,8 @@ chat_fold_free (ChatFold *fold)
         return;
     g_string_free (fold->content, TRUE);
     g_string_free (fold->reasoning, TRUE);
+    if (fold->prompt)
+        g_string_free (fold->prompt, TRUE);
     g_ptr_array_unref (fold->calls);
     json_decref (fold->logprobs);
     g_free (fold->result.stop_string);
@@ -38,6 +40,10 @@ void
 chat_fold_add (ChatFold *fold, const ChatEvent *event)
 {
     switch (event->type) {
+    case CHAT_STARTED:
+        if (event->text && !fold->prompt)
+            fold->prompt = g_string_new_len (event->text, event->length);
+        break;
     case CHAT_CONTENT:
         g_string_append_len (fold->content, event->text, event->length);
         break;

@@ -120,6 +120,8 @@ chat_request_to_job (const ChatRequest *request)
     set_given (job, "stop", request->stop);
     if (request->n_logprobs >= 0)
         json_object_set_new (job, "n_logprobs", json_integer (request->n_logprobs));
+    if (request->prompt_logprobs)
+        json_object_set_new (job, "prompt_logprobs", json_true ());
     if (request->overflow != CHAT_OVERFLOW_STOP)
         json_object_set_new (job, "overflow", json_string (overflow_names[request->overflow]));
     if (request->want_prompt)

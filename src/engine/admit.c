@@ -38,6 +38,20 @@ give_places (Engine *g)
     }
 }
 
+/* The text of a prompt that came as tokens. */
+static void
+set_prompt_text (Engine *g, Job *job, json_t *start)
+{
+    g_autofree char *text = NULL;
+    gint32 size = 16, n = -1;
+    while (n < 0) {
+        size = MAX (-n, 2 * size);
+        text = g_realloc (text, size);
+        n = llama_detokenize (g->vocab, job->view.tokens, job->view.n_tokens, text, size, false, true);
+    }
+    json_set_text (start, "prompt", text, n);
+}
+
 static void
 send_start (Engine *g, Job *job)
 {
@@ -45,6 +59,8 @@ send_start (Engine *g, Job *job)
                                           "queue_ms", (job->started_us - job->arrived_us) / 1000.0);
     if (job->want_prompt && job->view.prompt)
         json_set_text (start, "prompt", job->view.prompt, job->view.prompt_length);
+    else if (job->want_prompt)
+        set_prompt_text (g, job, start);
     link_send_json (g->link, LINK_START, job->id, start);
 }
 

@@ -35,18 +35,28 @@ logprob_entry (const Engine *g, llama_token token, float logprob)
                       (double) logprob);
 }
 
-static void
-note_logprobs (Engine *g, Job *job, llama_token token, gsize n_bytes)
+/* What the job's row says of @token and its rivals; NULL when the row has no logits. */
+static json_t *
+logprobs_of (Engine *g, Job *job, llama_token token)
 {
     llama_token ids[ENGINE_MAX_LOGPROBS];
     float chosen = 0, logprobs[ENGINE_MAX_LOGPROBS];
     int n = lb_logprobs (g->context, job->row, token, &chosen, job->n_logprobs, ids, logprobs);
     if (n < 0)
-        return;
+        return NULL;
     json_t *json = logprob_entry (g, token, chosen), *top = json_array ();
     for (int i = 0; i < n; i++)
         json_array_append_new (top, logprob_entry (g, ids[i], logprobs[i]));
     json_object_set_new (json, "top", top);
+    return json;
+}
+
+static void
+note_logprobs (Engine *g, Job *job, llama_token token, gsize n_bytes)
+{
+    json_t *json = logprobs_of (g, job, token);
+    if (!json)
+        return;
 
     TokenLogprobs *entry = g_new0 (TokenLogprobs, 1);
     entry->json = json;
@@ -86,9 +96,38 @@ take_token (Engine *g, Job *job, llama_token token)
         job->limit = "context_full";
 }
 
+/* The next token of a prompt that is scored, in place of one drawn.  FALSE: the prompt is whole. */
+static gboolean
+take_given (Engine *g, Job *job)
+{
+    if (!job->logprobs)
+        job->logprobs = json_array ();
+    if (job->n_scored == 0) { /* nothing stands before the first one */
+        json_t *first = logprob_entry (g, job->view.tokens[0], 0);
+        json_object_set_new (first, "logprob", json_null ());
+        json_array_append_new (job->logprobs, first);
+        job->n_scored = 1;
+    }
+    if (job->n_scored >= job->n_prompt)
+        return FALSE;
+    const llama_token token = job->view.tokens[job->n_scored++];
+    json_t *entry = logprobs_of (g, job, token);
+    if (entry)
+        json_array_append_new (job->logprobs, entry);
+    g_array_append_val (job->tokens, token);
+    job->state = JOB_STREAM;
+    return TRUE;
+}
+
 static void
 draw_one (Engine *g, Job *job)
 {
+    if (job->scores_prompt && take_given (g, job))
+        return;
+    if (job->max_tokens == 0) {
+        job->limit = "length";
+        return;
+    }
     llama_token token;
     char *sentence = NULL;
     const gint32 row = job->row;
@@ -98,11 +137,9 @@ draw_one (Engine *g, Job *job)
         job_fail (job, error);
         return;
     }
-    if (job->state == JOB_PROMPT) {
-        job->state = JOB_STREAM;
-        if (!job->first_us)
-            job->first_us = g_get_monotonic_time ();
-    }
+    job->state = JOB_STREAM;
+    if (!job->first_us)
+        job->first_us = g_get_monotonic_time ();
     if (llama_vocab_is_eog (g->vocab, token))
         job->limit = "stop";
     else

@@ -109,6 +109,9 @@ struct Job {
     gint64 max_tokens; /* -1 is none */
     int n_logprobs;    /* -1 is none */
     gboolean want_prompt, keep_special, one_call;
+    gboolean
+        scores_prompt; /* its prompt's tokens get logprobs: they are fed one by one, like a reply that is known already */
+    int n_scored;      /* of them have an entry */
 
     GArray *tokens; /* llama_token: the prompt, then what was sampled */
     Sequence *seq;  /* JOB_PROMPT and JOB_STREAM */

@@ -85,7 +85,7 @@ take_job (Engine *g, guint32 id, json_t *payload)
         job_free (job);
         return;
     }
-    if (job->max_tokens == 0)
+    if (job->max_tokens == 0 && !job->want_prompt && !job->scores_prompt)
         job_end (job, "length"); /* nothing to generate: nothing to compute */
     g_ptr_array_add (g->jobs, job);
 }

@@ -136,7 +136,8 @@ job_new (Engine *g, guint32 id, const json_t *payload, GError **error)
         job->view = lb_turn_view (job->turn);
         job->n_prompt = job->view.n_tokens;
         job->tokens = g_array_new (FALSE, FALSE, sizeof (llama_token));
-        g_array_append_vals (job->tokens, job->view.tokens, job->view.n_tokens);
+        job->scores_prompt = job->n_logprobs >= 0 && json_peek_bool (payload, "prompt_logprobs", FALSE);
+        g_array_append_vals (job->tokens, job->view.tokens, job->scores_prompt ? 1 : job->view.n_tokens);
         g_autoptr (json_t) info = json_parse (job->view.info_json, strlen (job->view.info_json), NULL);
         if (make_readers (job, payload, info, error))
             return job;

@@ -14,7 +14,9 @@
  *             ["rope_freq_base","rope_freq_scale":number], ["embedding":false], ["vocab_only":false],
  *             ["chat_template":text], ["chunk_ms":250], ["park_cells":int], ["seed":int], ["kv_unified":true]}
  *   JOB      {"request":REQUEST, ["owner":text, default "local"], ["max_tokens":-1], ["stop":[text..]], ["n_logprobs":-1 = none],
- *             ["priority":0], ["want_prompt":false], ["keep_special":false]}; REQUEST as in engine/bridge.h: lb_turn_new
+ *             ["priority":0], ["want_prompt":false], ["keep_special":false],
+ *             ["prompt_logprobs":false]}; REQUEST as in engine/bridge.h: lb_turn_new
+ *             prompt_logprobs, with n_logprobs: DELTAs first bring an entry for each token of the prompt; the first one's logprob is null
  *   CANCEL   (empty)            PAUSE, RESUME (empty)            FORGET {"owner"}
  *   EMBED    {"inputs":[text | [token..] ..]}                    answered by VECTOR or FAIL
  *   TOKENIZE {"text", ["add_special":false], ["parse_special":true]}   answered by TOKENS {"tokens":[int..]} or FAIL

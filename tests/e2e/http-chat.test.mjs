@@ -249,9 +249,21 @@ describe('chat completions of the demo model', () => {
             const error = await openaiError(await chat(d, ask({ [field]: value })));
             assert.deepEqual([error.status, error.code, error.param], [501, 'not_implemented', field]);
         }
-        const image = user([{ type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }]);
-        const error = await openaiError(await chat(d, ask({ messages: image })));
-        assert.deepEqual([error.status, error.code], [400, 'unsupported_content']);
+    });
+
+    test('http-061 an image is refused by a text model, and by every model when it is none', async () => {
+        const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+        const say = (url) => chat(d, ask({ messages: user([{ type: 'text', text: 'What is it?' }, { type: 'image_url', image_url: { url } }]) }));
+        for (const url of [`data:image/png;base64,${png}`, `DATA:image/jpeg;BASE64,${png}`, png, png.replace(/.{20}/g, '$&\n')]) {
+            const error = await openaiError(await say(url));
+            assert.deepEqual([error.status, error.code, error.param], [400, 'unsupported_content', 'messages[0].content[1]'], url);
+        }
+        for (const url of ['http://127.0.0.1/x.png', 'https://example.org/x.png', 'data:image/png;base64,AAAA', `data:image/png,${png}`, `${png}!`,
+            'data:image/png;base64,', '', png.slice(0, 9), 'R0lGODlhAQ=A', 'UklGRgAAAABXQVZF']) {
+            const error = await openaiError(await say(url));
+            assert.deepEqual([error.status, error.code, error.param], [400, 'invalid_value', 'messages[0].content[1].image_url.url'], url);
+            assert.equal(error.message, "'url' field must be a base64 encoded image.");
+        }
     });
 
     test('http-065 response_format text changes nothing', async () => {

@@ -23,6 +23,14 @@ body_with (const char *members)
     return parse (text);
 }
 
+#define TOOL(strict, parameters)                                                                                      \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"strict\":" strict ",\"parameters\":" parameters \
+    "}}]"
+#define TWO_TOOLS                                                                                                     \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"function\",\"function\":{\"name\":" \
+    "\"g\"}}]"
+#define SCHEMA(schema) "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":" schema "}}"
+
 static const struct {
     const char *members;
     ApiErrorKind kind;
@@ -44,6 +52,12 @@ static const struct {
     { "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"smell\"}]}]", API_INVALID_VALUE,
       "messages[0].content[0].type" },
     { "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:\"}}]}]",
+      API_INVALID_VALUE, "messages[0].content[0].image_url.url" },
+    { "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":\"http://a/b.png\"}]}]",
+      API_INVALID_VALUE, "messages[0].content[0].image_url" },
+    { "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]", API_MISSING,
+      "messages[0].content[0].image_url" },
+    { "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"/9j/4A==\"}}]}]",
       API_UNSUPPORTED_CONTENT, "messages[0].content[0]" },
     { "\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"name\":1}]", API_INVALID_TYPE, "messages[0].name" },
     { "\"messages\":[{\"role\":\"assistant\",\"tool_calls\":1}]", API_INVALID_TYPE, "messages[0].tool_calls" },
@@ -111,7 +125,23 @@ static const struct {
     { "\"tool_choice\":\"maybe\"", API_INVALID_VALUE, "tool_choice" },
     { "\"tool_choice\":1", API_INVALID_TYPE, "tool_choice" },
     { "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}", API_INVALID_VALUE, "tool_choice" },
-    { "\"tool_choice\":{\"type\":\"allowed_tools\"}", API_NOT_IMPLEMENTED, "tool_choice" },
+    { "\"tool_choice\":{\"type\":\"allowed_tools\"}", API_INVALID_VALUE, "tool_choice" },
+    { "\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[]}}",
+      API_INVALID_VALUE, "tool_choice" },
+    { TWO_TOOLS
+      ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[{\"type\":"
+      "\"function\",\"function\":{\"name\":\"h\"}}]}}",
+      API_INVALID_VALUE, "tool_choice" },
+    { TWO_TOOLS
+      ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"none\",\"tools\":[{\"type\":"
+      "\"function\",\"function\":{\"name\":\"f\"}}]}}",
+      API_INVALID_VALUE, "tool_choice" },
+    /* what a grammar cannot hold is refused with the keyword's path */
+    { SCHEMA ("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\",\"multipleOf\":3}}}"),
+      API_INVALID_VALUE, "response_format.json_schema.schema.properties.a.multipleOf" },
+    { SCHEMA ("{\"$ref\":\"#/$defs/none\"}"), API_INVALID_VALUE, "response_format.json_schema.schema.$ref" },
+    { TOOL ("true", "{\"properties\":{\"a\":{\"type\":\"string\",\"pattern\":\"(?=x)\"}}}"), API_INVALID_VALUE,
+      "tools[0].function.parameters.properties.a.pattern" },
     { "\"parallel_tool_calls\":0", API_INVALID_TYPE, "parallel_tool_calls" },
     { "\"reasoning_effort\":\"huge\"", API_INVALID_VALUE, "reasoning_effort" },
     { "\"reasoning\":{\"effort\":1}", API_INVALID_TYPE, "reasoning.effort" },
@@ -233,6 +263,30 @@ test_fields_reach_the_job (void)
           "\"name\":\"g\"}}],"
           "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}",
           "request.tool_choice", "\"required\"" },
+        { TWO_TOOLS ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"required\",\"tools\":[{"
+                    "\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}}",
+          "request.tools",
+          "[{\"type\":\"function\",\"function\":{\"name\":\"g\",\"parameters\":{\"type\":\"object\",\"properties\":{}}}"
+          "}]" },
+        { TWO_TOOLS ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"required\",\"tools\":[{"
+                    "\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}}",
+          "request.tool_choice", "\"required\"" },
+        { TWO_TOOLS ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[{"
+                    "\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}}",
+          "request.tool_choice", "\"auto\"" },
+        /* strict: what is enforced, with the words that the model reads; else as it came */
+        { TOOL ("true",
+                "{\"description\":\"d\",\"properties\":{\"a\":{\"type\":\"integer\",\"minimum\":2,\"description\":"
+                "\"e\"}},\"required\":[\"a\"]}"),
+          "request.tools",
+          "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{"
+          "\"a\":"
+          "{\"type\":\"integer\",\"minimum\":2,\"maximum\":999999999999999,\"description\":\"e\"}},\"required\":[\"a\"]"
+          ","
+          "\"additionalProperties\":false,\"description\":\"d\"},\"strict\":true}}]" },
+        { TOOL ("false", "{\"type\":\"object\",\"$defs\":{\"n\":{\"multipleOf\":7}}}"), "request.tools",
+          "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"$defs\":{\"n\":{"
+          "\"multipleOf\":7}}}}}]" },
         { "\"functions\":[{\"name\":\"f\"}],\"function_call\":\"none\"", "request.tool_choice", "\"none\"" },
         { "\"user\":1,\"metadata\":[],\"store\":\"x\",\"stats\":{}", "max_tokens", "-1" },
         { "\"preset\":null,\"draft_model\":\"\",\"audio\":null,\"modalities\":[\"text\"]", "max_tokens", "-1" },

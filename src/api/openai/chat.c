@@ -3,8 +3,6 @@
 
 #include "base/ids.h"
 
-#define MAX_TTL_SECONDS (10 * 366 * 24 * 3600) /* more is for ever */
-
 void
 openai_chat (ApiCall *call)
 {
@@ -14,7 +12,7 @@ openai_chat (ApiCall *call)
         api_call_fail (call, &error);
         return;
     }
-    ChatRequest *requests[16]; /* the range of n */
+    ChatRequest *requests[OPENAI_MAX_N];
     for (guint i = 0; i < chat.n; i++)
         requests[i] = openai_chat_request (&chat, i);
 
@@ -29,7 +27,7 @@ openai_chat (ApiCall *call)
                        .want = { .model = chat.model,
                                  .type = MODEL_LLM,
                                  .may_load = TRUE,
-                                 .ttl_seconds = MIN (chat.ttl, MAX_TTL_SECONDS) },
+                                 .ttl_seconds = MIN (chat.ttl, OPENAI_MAX_TTL_SECONDS) },
                        .requests = requests,
                        .n = chat.n,
                        .what = what,

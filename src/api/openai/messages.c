@@ -2,6 +2,7 @@
  *
  * Clients of ten years write the same thing in many ways; templates know one.  So: developer becomes system, function becomes tool, text parts
  * become one string, old function_call becomes tool_calls, a tool message without a known id gets the id of the call at its position. */
+#include "api/image.h"
 #include "api/openai/openai.h"
 
 #include <string.h>
@@ -64,11 +65,31 @@ member (const json_t *object, const char *key)
 
 static const struct {
     const char *type, *text; /* the member that holds a text; NULL: no text at all */
+    const char *image;       /* the member that holds an image's URL, itself or as its `url` */
 } parts[] = {
-    { "text", "text" },       { "input_text", "text" }, { "output_text", "text" },
-    { "refusal", "refusal" }, { "image_url", NULL },    { "input_image", NULL },
-    { "input_audio", NULL },  { "file", NULL },         { "input_file", NULL },
+    { .type = "text", .text = "text" },
+    { .type = "input_text", .text = "text" },
+    { .type = "output_text", .text = "text" },
+    { .type = "refusal", .text = "refusal" },
+    { .type = "image_url", .image = "image_url" },
+    { .type = "input_image", .image = "image_url" },
+    { .type = "input_audio" },
+    { .type = "file" },
+    { .type = "input_file" },
 };
+
+/* A picture that is none is wrong for every model, and is said first. */
+static gboolean
+check_image (Reader *r, const json_t *part, const char *path, const char *member)
+{
+    const json_t *given = json_object_get (part, member),
+                 *url = json_is_object (given) ? json_object_get (given, "url") : given;
+    g_autofree char *where = g_strconcat (path, ".", member, json_is_object (given) ? ".url" : "", NULL);
+    if (!json_is_string (url))
+        return url ? field_wrong_type (r->error, where, "a string") : field_missing (r->error, where);
+    return image_url_is_fine (json_string_value (url), json_string_length (url)) ||
+           api_error_set (r->error, API_INVALID_VALUE, where, "'url' field must be a base64 encoded image.");
+}
 
 static gboolean
 add_part (Reader *r, const json_t *part, const char *path, GString *text)
@@ -84,6 +105,8 @@ add_part (Reader *r, const json_t *part, const char *path, GString *text)
     for (guint i = 0; i < G_N_ELEMENTS (parts); i++) {
         if (!g_str_equal (parts[i].type, type))
             continue;
+        if (parts[i].image && !check_image (r, part, path, parts[i].image))
+            return FALSE;
         if (!parts[i].text)
             return api_error_set (r->error, API_UNSUPPORTED_CONTENT, path,
                                   "\"%s\": parts of type '%s' are not supported by this model.", path, type);

@@ -103,8 +103,8 @@ print_logprobs (const json_t *entries, GString *out)
 }
 
 /* The prompt counts once, however many replies it got. */
-static void
-print_usage (const ChatResult *first, int n_completion, int n_reasoning, GString *out)
+void
+openai_print_usage (const ChatResult *first, int n_completion, int n_reasoning, GString *out)
 {
     g_string_append_printf (out,
                             "\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d,\"total_tokens\":%d,"
@@ -316,7 +316,7 @@ print_end (gpointer printer, GString *out)
         }
         g_string_append_len (out, p->head->str, p->head->len - strlen ("{\"index\":"));
         g_string_append (out, "],");
-        print_usage (&p->choices[0].result, n_completion, n_reasoning, out);
+        openai_print_usage (&p->choices[0].result, n_completion, n_reasoning, out);
         g_string_append (out, "}\n\n");
     }
     g_string_append (out, "data: [DONE]\n\n");
@@ -407,7 +407,7 @@ print_whole (gpointer printer, const ChatFold *const *folds, GString *out)
         n_reasoning += folds[i]->result.n_reasoning;
     }
     g_string_append (out, "],");
-    print_usage (&folds[0]->result, n_completion, n_reasoning, out);
+    openai_print_usage (&folds[0]->result, n_completion, n_reasoning, out);
     g_string_append (out, ",\"stats\":{},\"system_fingerprint\":");
     json_append_string (out, p->model);
     g_string_append_c (out, '}');

@@ -3,6 +3,8 @@
  * Fields that are not in the table (user, metadata, store, service_tier, ..) are accepted and have no effect, as this family does. */
 #include "api/openai/openai.h"
 
+#include "chat/schema.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -78,9 +80,9 @@ static const Field reasoning_rows[] = {
 };
 static const FieldTable reasoning_members = FIELD_TABLE (reasoning_rows);
 
-static const Field rows[] = {
+/* What every generating endpoint of this family takes. */
+static const Field shared_rows[] = {
     { "model", FIELD_STRING, AT (model) },
-    { "messages", FIELD_ARRAY, AT (raw_messages), .min = 1, .max = MAX_MESSAGES, .required = TRUE },
     { "stream", FIELD_BOOL, AT (stream) },
     { "stream_options", FIELD_OBJECT, .members = &stream_options },
 
@@ -94,18 +96,27 @@ static const Field rows[] = {
     { "frequency_penalty", FIELD_NUMBER, AT (sampling.frequency_penalty), .min = -2, .max = 2 },
     { "logit_bias", FIELD_OBJECT, AT (raw_bias) },
     { "seed", FIELD_INT, AT (seed), .min = -1, .max = INFINITY },
+    { "stop", FIELD_STRINGS, AT (stop), .min = 1, .max = 4096, .most = 64 },
+    { "context_overflow_policy", FIELD_ENUM, AT (overflow), .values = overflow_names },
+
+    { "n", FIELD_INT, AT (n), .min = 1, .max = OPENAI_MAX_N },
+    { "response_format", FIELD_OBJECT, .members = &format_members },
+    { "grammar", FIELD_STRING, AT (grammar), .check = check_grammar },
+    { "ttl", FIELD_INT, AT (ttl), .min = 1, .max = INFINITY },
+
+    { "preset", FIELD_REFUSED, .says = "is not supported yet" },
+    { "draft_model", FIELD_STRING, .check = check_draft },
+};
+const FieldTable openai_shared_fields = FIELD_TABLE (shared_rows);
+
+static const Field chat_rows[] = {
+    { "messages", FIELD_ARRAY, AT (raw_messages), .min = 1, .max = MAX_MESSAGES, .required = TRUE },
+    { "continue_final_message", FIELD_BOOL, AT (continue_final_message) },
     { "max_tokens", FIELD_INT, AT (max_tokens), .min = -1, .max = INFINITY, .check = check_limit },
     { "max_completion_tokens", FIELD_INT, AT (max_completion_tokens), .min = -1, .max = INFINITY,
       .check = check_limit },
-    { "stop", FIELD_STRINGS, AT (stop), .min = 1, .max = 4096, .most = 64 },
-    { "context_overflow_policy", FIELD_ENUM, AT (overflow), .values = overflow_names },
-    { "continue_final_message", FIELD_BOOL, AT (continue_final_message) },
-
-    { "n", FIELD_INT, AT (n), .min = 1, .max = 16 },
     { "logprobs", FIELD_BOOL, AT (logprobs) },
     { "top_logprobs", FIELD_INT, AT (top_logprobs), .min = 0, .max = 20 },
-    { "response_format", FIELD_OBJECT, .members = &format_members },
-    { "grammar", FIELD_STRING, AT (grammar), .check = check_grammar },
     { "tools", FIELD_ARRAY, AT (raw_tools), .max = 512 },
     { "tool_choice", FIELD_ANY, AT (raw_tool_choice) },
     { "parallel_tool_calls", FIELD_BOOL, AT (parallel_tool_calls) },
@@ -114,16 +125,13 @@ static const Field rows[] = {
     { "reasoning_effort", FIELD_ENUM, AT (effort), .values = efforts },
     { "reasoning", FIELD_OBJECT, .members = &reasoning_members },
     { "chat_template_kwargs", FIELD_OBJECT, AT (template_kwargs) },
-    { "ttl", FIELD_INT, AT (ttl), .min = 1, .max = INFINITY },
 
-    { "preset", FIELD_REFUSED, .says = "is not supported yet" },
-    { "draft_model", FIELD_STRING, .check = check_draft },
     { "modalities", FIELD_ARRAY, .check = check_modalities },
     { "audio", FIELD_REFUSED, .refusal = API_UNSUPPORTED_CONTENT,
       .says = "is not supported: only text can be generated" },
     { "web_search_options", FIELD_REFUSED, .refusal = API_UNSUPPORTED_CONTENT, .says = "is not supported" },
 };
-static const FieldTable chat_fields = FIELD_TABLE (rows);
+static const FieldTable chat_fields = FIELD_TABLE_ALSO (chat_rows, &openai_shared_fields);
 
 /* ---- from the fields to their meaning ------------------------------------------------------------------------------------------------ */
 
@@ -152,16 +160,34 @@ read_bias (OpenaiChat *chat, ApiError *error)
     return TRUE;
 }
 
+json_t *
+openai_schema_prepare (const json_t *schema, const char *path, ApiError *error)
+{
+    g_autoptr (GError) why = NULL;
+    g_autofree char *where = NULL;
+    json_t *prepared = chat_schema_prepare (schema, path, &where, &why);
+    if (!prepared)
+        api_error_set (error, API_INVALID_VALUE, where ? where : path, "%s", why->message);
+    return prepared;
+}
+
 static gboolean
 read_format (OpenaiChat *chat, const json_t *body, ApiError *error)
 {
-    if (chat->format == 1)
-        chat->json_schema = json_pack ("{s:s}", "type", "object");
+    if (chat->format == 1) {
+        g_autoptr (json_t) object = json_pack ("{s:s}", "type", "object");
+        if (!(chat->json_schema = openai_schema_prepare (object, "response_format", error)))
+            return FALSE;
+    }
     if (chat->format == 2) {
         const json_t *inner = json_object_get (json_object_get (body, "response_format"), "json_schema");
         if (!json_is_object (inner))
             return field_missing (error, "response_format.json_schema");
-        chat->json_schema = chat->raw_schema ? json_incref (chat->raw_schema) : json_object ();
+        if (!chat->raw_schema)
+            chat->json_schema = json_object ();
+        else if (!(chat->json_schema =
+                       openai_schema_prepare (chat->raw_schema, "response_format.json_schema.schema", error)))
+            return FALSE;
     }
     if (chat->grammar && !*chat->grammar)
         chat->grammar = NULL;
@@ -183,8 +209,8 @@ settle_sampling (ChatSampling *sampling, gint64 seed)
     sampling->seed = MAX (seed, 0);
 }
 
-gboolean
-openai_chat_read (OpenaiChat *chat, const json_t *body, ApiError *error)
+void
+openai_chat_init (OpenaiChat *chat)
 {
     g_autoptr (ChatRequest) defaults = chat_request_new ();
     *chat = (OpenaiChat){
@@ -199,14 +225,26 @@ openai_chat_read (OpenaiChat *chat, const json_t *body, ApiError *error)
         .effort = -1,
         .format = -1,
     };
+}
+
+gboolean
+openai_shared_settle (OpenaiChat *chat, const json_t *body, ApiError *error)
+{
+    settle_sampling (&chat->sampling, chat->seed);
+    return (!chat->raw_bias || read_bias (chat, error)) && read_format (chat, body, error);
+}
+
+gboolean
+openai_chat_read (OpenaiChat *chat, const json_t *body, ApiError *error)
+{
+    openai_chat_init (chat);
     if (!fields_read (&chat_fields, body, NULL, chat, error))
         return FALSE;
     if (chat->top_logprobs >= 0 && !chat->logprobs)
         return api_error_set (error, API_INVALID_VALUE, "top_logprobs",
                               "\"top_logprobs\" needs \"logprobs\" to be true.");
-    settle_sampling (&chat->sampling, chat->seed);
-    return (!chat->raw_bias || read_bias (chat, error)) && openai_messages_read (chat, error) &&
-           openai_tools_read (chat, error) && read_format (chat, body, error);
+    return openai_messages_read (chat, error) && openai_tools_read (chat, error) &&
+           openai_shared_settle (chat, body, error);
 }
 
 void

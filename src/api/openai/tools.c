@@ -33,9 +33,36 @@ name_for_model (const Reader *r, const char *name)
     }
 }
 
+/* The descriptions of @schema's members, which the model reads and a grammar does not need, back into what is left of them in @prepared. */
+static void
+keep_descriptions (json_t *prepared, const json_t *schema)
+{
+    json_t *description = json_object_get (schema, "description"), *member;
+    const char *name;
+    if (json_is_string (description) && json_is_object (prepared))
+        json_object_set (prepared, "description", description);
+    json_object_foreach (json_object_get (prepared, "properties"), name, member)
+        keep_descriptions (member, json_object_get (json_object_get (schema, "properties"), name));
+    if (json_is_object (json_object_get (prepared, "items")))
+        keep_descriptions (json_object_get (prepared, "items"), json_object_get (schema, "items"));
+}
+
+/* A strict tool's parameters are what its calls are held to, so they must be a schema that can be enforced whole.  The engine takes
+ * prompt and constraint from one schema: with `strict` the model reads the prepared one, without it the caller's own. */
+static json_t *
+hold_to (Reader *r, const char *path, json_t *schema)
+{
+    g_autoptr (json_t) owned = schema;
+    g_autofree char *where = g_strconcat (path, ".parameters", NULL);
+    json_t *prepared = openai_schema_prepare (schema, where, r->error);
+    if (prepared)
+        keep_descriptions (prepared, schema);
+    return prepared;
+}
+
 /* A tool without parameters takes an empty object; a schema whose root has no type is one of objects. */
 static json_t *
-read_parameters (Reader *r, const char *path, const json_t *function)
+read_parameters (Reader *r, const char *path, const json_t *function, gboolean strict)
 {
     json_t *given = json_object_get (function, "parameters");
     if (!given || json_is_null (given) || (json_is_object (given) && json_object_size (given) == 0))
@@ -47,7 +74,7 @@ read_parameters (Reader *r, const char *path, const json_t *function)
     json_t *schema = json_copy (given);
     if (!json_object_get (schema, "type"))
         json_object_set_new (schema, "type", json_string ("object"));
-    return schema;
+    return strict ? hold_to (r, path, schema) : schema;
 }
 
 static gboolean
@@ -76,7 +103,7 @@ add_function (Reader *r, const char *path, const json_t *function)
                               name_path, text);
     gboolean strict = FALSE;
     json_t *parameters;
-    if (!check_strict (r, path, function, &strict) || !(parameters = read_parameters (r, path, function)))
+    if (!check_strict (r, path, function, &strict) || !(parameters = read_parameters (r, path, function, strict)))
         return FALSE;
 
     g_autofree char *safe = name_for_model (r, text);
@@ -164,41 +191,85 @@ bad_choice (Reader *r, const char *param, const char *why)
     return api_error_set (r->error, API_INVALID_VALUE, param, "\"%s\" %s", param, why);
 }
 
-/* Exactly one call of the one function: it alone is offered, and required. */
-static gboolean
-choose_function (Reader *r, const char *param, const char *name)
+/* Only the tools whose names are in @allowed (the model's names) are offered: the engine takes prompt and constraint from one list. */
+static void
+offer_only (Reader *r, GHashTable *allowed)
 {
-    const char *safe = name ? json_peek_string (r->sent, name) : NULL;
-    if (!safe)
-        return bad_choice (r, param, "names a function that is not in the tools.");
     g_autoptr (json_t) only = json_array ();
     size_t i;
     json_t *tool;
     json_array_foreach (r->chat->tools, i, tool)
-        if (g_strcmp0 (json_peek_string (json_object_get (tool, "function"), "name"), safe) == 0)
+        if (g_hash_table_contains (allowed, json_peek_string (json_object_get (tool, "function"), "name")))
             json_array_append (only, tool);
     json_decref (r->chat->tools);
     r->chat->tools = g_steal_pointer (&only);
+}
+
+/* Adds what the model knows the function as. */
+static gboolean
+allow (Reader *r, const char *param, const json_t *name, GHashTable *allowed)
+{
+    const char *safe = json_is_string (name) ? json_peek_string (r->sent, json_string_value (name)) : NULL;
+    if (!safe)
+        return bad_choice (r, param, "names a function that is not in the tools.");
+    g_hash_table_add (allowed, (char *) safe);
+    return TRUE;
+}
+
+/* Exactly one call of the one function: it alone is offered, and required. */
+static gboolean
+choose_function (Reader *r, const char *param, const json_t *name)
+{
+    g_autoptr (GHashTable) allowed = g_hash_table_new (g_str_hash, g_str_equal);
+    if (!allow (r, param, name, allowed))
+        return FALSE;
+    offer_only (r, allowed);
     r->chat->tool_choice = "required";
     r->chat->parallel_tool_calls = FALSE;
     return TRUE;
+}
+
+/* {"mode":"auto" or "required","tools":[{"type":"function","function":{"name":N}}]} */
+static gboolean
+choose_allowed (Reader *r, const char *param, const json_t *choice)
+{
+    const char *mode = json_peek_string (choice, "mode");
+    const json_t *tools = json_object_get (choice, "tools");
+    gboolean required = g_strcmp0 (mode, "required") == 0;
+    if (!required && g_strcmp0 (mode, "auto") != 0)
+        return bad_choice (r, param, "of type allowed_tools needs the mode auto or required.");
+    if (json_array_size (tools) == 0)
+        return bad_choice (r, param, "of type allowed_tools needs a list of tools.");
+    g_autoptr (GHashTable) allowed = g_hash_table_new (g_str_hash, g_str_equal);
+    size_t i;
+    json_t *tool;
+    json_array_foreach (tools, i, tool)
+        if (!allow (r, param, json_object_get (json_object_get (tool, "function"), "name"), allowed))
+            return FALSE;
+    offer_only (r, allowed);
+    r->chat->tool_choice = required ? "required" : "auto";
+    return TRUE;
+}
+
+static gboolean
+read_object_choice (Reader *r, const char *param, const json_t *choice)
+{
+    const char *type = json_peek_string (choice, "type");
+    if (g_str_equal (param, "function_call"))
+        return choose_function (r, param, json_object_get (choice, "name"));
+    if (g_strcmp0 (type, "function") == 0)
+        return choose_function (r, param, json_object_get (json_object_get (choice, "function"), "name"));
+    if (g_strcmp0 (type, "allowed_tools") == 0)
+        return choose_allowed (r, param, json_object_get (choice, "allowed_tools"));
+    return bad_choice (r, param, "must be none, auto, required, or name a function.");
 }
 
 static gboolean
 read_choice (Reader *r, const char *param, const json_t *choice)
 {
     static const char *const words[] = { "auto", "none", "required" };
-    if (json_is_object (choice)) {
-        const char *type = json_peek_string (choice, "type");
-        if (g_strcmp0 (type, "allowed_tools") == 0)
-            return api_error_set (r->error, API_NOT_IMPLEMENTED, param,
-                                  "\"%s\" of type allowed_tools is not supported yet.", param);
-        if (g_str_equal (param, "function_call"))
-            return choose_function (r, param, json_peek_string (choice, "name"));
-        if (g_strcmp0 (type, "function") == 0)
-            return choose_function (r, param, json_peek_string (json_object_get (choice, "function"), "name"));
-        return bad_choice (r, param, "must be none, auto, required, or name a function.");
-    }
+    if (json_is_object (choice))
+        return read_object_choice (r, param, choice);
     if (!json_is_string (choice))
         return field_wrong_type (r->error, param, "a string or an object");
     for (guint i = 0; i < G_N_ELEMENTS (words); i++)

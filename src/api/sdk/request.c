@@ -3,6 +3,7 @@
 
 #include "api/sdk/kvconfig.h"
 #include "api/sdk/types.h"
+#include "chat/schema.h"
 
 #include <string.h>
 
@@ -42,6 +43,23 @@ set_tools (SdkRequest *request)
             request->request->tool_choice = g_strdup (mode);
 }
 
+/* What is to be enforced is enforced whole, or refused by the keyword's path (http.md 3.11). */
+static char *
+complain_schema (ChatRequest *request)
+{
+    if (!request->json_schema || json_object_size (request->json_schema) == 0)
+        return NULL; /* any JSON */
+    g_autoptr (GError) error = NULL;
+    g_autofree char *where = NULL;
+    json_t *prepared =
+        chat_schema_prepare (request->json_schema, "llm.prediction.structured.jsonSchema", &where, &error);
+    if (!prepared)
+        return g_strdup (error->message);
+    json_decref (request->json_schema);
+    request->json_schema = prepared;
+    return NULL;
+}
+
 gboolean
 sdk_request_read (SdkRequest *request, const json_t *history, const json_t *raw_prompt, const json_t *stack,
                   const json_t *tools, char **complaint)
@@ -57,6 +75,8 @@ sdk_request_read (SdkRequest *request, const json_t *history, const json_t *raw_
     request->request = chat_request_new ();
     request->request->overflow = CHAT_OVERFLOW_TRUNCATE_MIDDLE;
     kv_to_request (request->merged, request->request);
+    if ((*complaint = complain_schema (request->request)))
+        return FALSE;
     request->names = tool_names_new (tools, json_string_value (kv_prediction (request->merged, "toolNaming")));
     if (raw_prompt) {
         request->request->prompt = json_incref ((json_t *) raw_prompt);

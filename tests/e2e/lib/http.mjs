@@ -80,7 +80,7 @@ export async function readStream(answer) {
     return {
         events: all,
         chunks,
-        content: chunks.map((c) => c.choices?.[0]?.delta.content ?? '').join(''),
+        content: chunks.map((c) => c.choices?.[0]?.delta?.content ?? '').join(''),
         finish: chunks.map((c) => c.choices?.[0]?.finish_reason).find(Boolean),
         usage: chunks.find((c) => c.usage)?.usage,
         done: all.at(-1)?.data === '[DONE]',
