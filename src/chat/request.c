@@ -102,6 +102,8 @@ chat_request_to_job (const ChatRequest *request)
     set_given (inner, "tokens", request->tokens);
     set_given (inner, "tools", request->tools);
     set_given_text (inner, "tool_choice", request->tool_choice);
+    if (g_strcmp0 (request->tool_choice, "required") == 0) /* no text before it, which might never end */
+        json_object_set_new (inner, "strict_call", json_true ());
     if (request->tools)
         json_object_set_new (inner, "parallel_tool_calls", json_boolean (request->parallel_tool_calls));
     set_given (inner, "template_kwargs", request->template_kwargs);

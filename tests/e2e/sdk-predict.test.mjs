@@ -223,6 +223,12 @@ both(daemon, 'sdk-069 no fragment holds half a character', async ({ client, wire
     for (const { fragment } of messages(wire).filter(isFragment)) assert.doesNotMatch(fragment.content, /\uFFFD/);
 });
 
+both(daemon, 'a schema that cannot be enforced is refused by the path of its keyword, not ignored', async ({ client }) => {
+    const one = await model(client);
+    const jsonSchema = { type: 'object', properties: { n: { type: 'integer', multipleOf: 7 } } };
+    assert.match(await messageOf(one.respond('hi', { structured: { type: 'json', jsonSchema } }).result()), /jsonSchema\.properties\.n\.multipleOf/);
+});
+
 both(daemon, 'sdk-051 the processing state follows the prediction', async ({ client }) => {
     const one = await model(client);
     const prediction = one.respond(story);

@@ -136,6 +136,7 @@ static const struct {
       ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"none\",\"tools\":[{\"type\":"
       "\"function\",\"function\":{\"name\":\"f\"}}]}}",
       API_INVALID_VALUE, "tool_choice" },
+    { TWO_TOOLS ",\"response_format\":{\"type\":\"json_object\"}", API_NOT_IMPLEMENTED, "response_format" },
     /* what a grammar cannot hold is refused with the keyword's path */
     { SCHEMA ("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\",\"multipleOf\":3}}}"),
       API_INVALID_VALUE, "response_format.json_schema.schema.properties.a.multipleOf" },
@@ -274,6 +275,12 @@ test_fields_reach_the_job (void)
         { TWO_TOOLS ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[{"
                     "\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}}",
           "request.tool_choice", "\"auto\"" },
+        { TWO_TOOLS ",\"tool_choice\":\"required\",\"response_format\":{\"type\":\"json_object\"}",
+          "request.json_schema", "absent" },
+        { TWO_TOOLS ",\"tool_choice\":\"none\",\"response_format\":{\"type\":\"json_object\"}", "request.json_schema",
+          "{\"type\":\"object\"}" },
+        { TWO_TOOLS ",\"tool_choice\":\"required\"", "request.strict_call", "true" },
+        { TWO_TOOLS ",\"tool_choice\":\"auto\"", "request.strict_call", "absent" },
         /* strict: what is enforced, with the words that the model reads; else as it came */
         { TOOL ("true",
                 "{\"description\":\"d\",\"properties\":{\"a\":{\"type\":\"integer\",\"minimum\":2,\"description\":"
@@ -397,6 +404,103 @@ test_too_many_pieces (void)
         g_assert_cmpint (error.kind, ==, API_INVALID_VALUE);
         g_assert_true (g_str_has_prefix (error.param, "messages"));
     }
+}
+
+/* ---- completions ---------------------------------------------------------------------------------------------------------------- */
+
+static void
+test_prompts_become_jobs (void)
+{
+    g_autoptr (json_t) body = parse ("{\"prompt\":[\"a\",\"b\"],\"n\":1,\"best_of\":3,\"seed\":5,\"max_tokens\":0}");
+    g_auto (OpenaiCompletion) completion = { 0 };
+    g_auto (ApiError) error = { 0 };
+    g_assert_true (openai_completion_read (&completion, body, &error));
+    g_assert_cmpuint (openai_completion_n_jobs (&completion), ==, 6);
+    g_autoptr (ChatRequest) request = openai_completion_request (&completion, 4);
+    g_autoptr (json_t) job = chat_request_to_job (request);
+    const json_t *inner = json_object_get (job, "request");
+    g_assert_cmpstr (json_peek_string (inner, "prompt"), ==, "b");
+    g_assert_cmpint (json_peek_int (json_object_get (inner, "sampling"), "seed", -1), ==, 6);
+    g_assert_cmpint (json_peek_int (job, "max_tokens", -2), ==, 0);
+    g_assert_cmpint (json_peek_int (job, "n_logprobs", -1), ==, 0); /* the best is found by them */
+}
+
+/* Offsets count characters; a mark before the prompt is an entry without text; a token that is no UTF-8 is spelt. */
+static void
+test_logprobs_of_a_completion (void)
+{
+    g_autoptr (json_t) body = parse ("{\"prompt\":\"\\u00e9a\",\"echo\":true,\"logprobs\":1,\"max_tokens\":1}");
+    g_auto (OpenaiCompletion) completion = { 0 };
+    g_assert_true (openai_completion_read (&completion, body, NULL));
+    OpenaiTextPrinter *printer = openai_text_printer_new ("cmpl-x", 1, &completion);
+    openai_text_printer_name (printer, "m");
+    g_autoptr (json_t) entries =
+        parse ("[{\"bytes\":[60,115,62],\"logprob\":null,\"top\":[]},{\"bytes\":[195],\"logprob\":-1.5,\"top\":[]},"
+               "{\"bytes\":[169],\"logprob\":-0.5,\"top\":[{\"bytes\":[169],\"logprob\":-0.5}]},"
+               "{\"bytes\":[97],\"logprob\":-2.0,\"top\":[]},{\"bytes\":[98],\"logprob\":-3.0,\"top\":[]}]");
+    const ChatResult ended = { .stop = CHAT_STOP_LENGTH, .n_prompt = 4, .n_completion = 1 };
+    const ChatEvent events[] = {
+        { .type = CHAT_STARTED,
+          .text = "\xc3\xa9"
+                  "a",
+          .length = 3 },
+        { .type = CHAT_CONTENT, .text = "b", .length = 1 },
+        { .type = CHAT_LOGPROBS, .logprobs = entries },
+        { .type = CHAT_DONE, .result = &ended },
+    };
+    g_autoptr (ChatFold) fold = chat_fold_new ();
+    for (guint i = 0; i < G_N_ELEMENTS (events); i++)
+        chat_fold_add (fold, &events[i]);
+    g_autoptr (GString) out = g_string_new (NULL);
+    openai_text_printer_type.whole (printer, (const ChatFold *const[]){ fold }, out);
+    openai_text_printer_type.free (printer);
+    g_autoptr (json_t) answer = parse (out->str);
+    g_autofree char *choices = json_print (json_object_get (answer, "choices"), NULL);
+    g_assert_cmpstr (choices, ==,
+                     "[{\"index\":0,\"text\":\"\xc3\xa9"
+                     "ab\",\"logprobs\":{\"tokens\":[\"<s>\",\"bytes:\\\\xc3\",\"bytes:"
+                     "\\\\xa9\",\"a\",\"b\"],\"token_logprobs\":[null,-1.5,-0.5,-2.0,-3.0],\"top_logprobs\":[null,{},{"
+                     "\"bytes:\\\\xa9\":-0.5},{},{}],\"text_offset\":[0,0,1,1,2]},\"finish_reason\":\"length\"}]");
+}
+
+/* ---- embeddings ------------------------------------------------------------------------------------------------------------------ */
+
+static void
+test_vectors_are_checked_and_cut (void)
+{
+    const guint32 head[] = { 1, 2, 7 };
+    const float floats[] = { 3, 4 };
+    g_autoptr (GByteArray) bytes = g_byte_array_new ();
+    g_byte_array_append (bytes, (const guint8 *) head, sizeof head);
+    g_byte_array_append (bytes, (const guint8 *) floats, sizeof floats);
+    g_autoptr (GBytes) vector = g_bytes_new (bytes->data, bytes->len), cut = g_bytes_new (bytes->data, bytes->len - 1);
+    static const struct {
+        guint n, dimensions;
+        gboolean base64;
+        const char *embedding; /* NULL: refused as @kind */
+        ApiErrorKind kind;
+    } cases[] = {
+        { 1, 0, FALSE, "[3,4]", API_OK },           { 1, 1, FALSE, "[1]", API_OK },
+        { 1, 0, TRUE, "\"AABAQAAAgEA=\"", API_OK }, { 1, 3, FALSE, NULL, API_INVALID_VALUE },
+        { 2, 0, FALSE, NULL, API_ENGINE },
+    };
+    for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+        g_autoptr (GString) out = g_string_new (NULL);
+        g_auto (ApiError) error = { 0 };
+        gboolean fine =
+            openai_embedding_print (vector, cases[i].n, cases[i].dimensions, cases[i].base64, "m", out, &error);
+        g_assert_cmpint (error.kind, ==, cases[i].kind);
+        g_assert_true (fine == (cases[i].embedding != NULL));
+        if (!fine)
+            continue;
+        g_autofree char *expected =
+            g_strdup_printf ("{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"embedding\":%s,\"index\":0}],"
+                             "\"model\":\"m\",\"usage\":{\"prompt_tokens\":7,\"total_tokens\":7}}",
+                             cases[i].embedding);
+        g_assert_cmpstr (out->str, ==, expected);
+    }
+    g_autoptr (GString) out = g_string_new (NULL);
+    g_assert_false (openai_embedding_print (cut, 1, 0, FALSE, "m", out, NULL));
 }
 
 /* ---- printing ------------------------------------------------------------------------------------------------------------------- */
@@ -659,6 +763,9 @@ main (int argc, char **argv)
         g_autofree char *name = g_strdup_printf ("/openai/messages/%s", conversations[i].name);
         g_test_add_data_func (name, GSIZE_TO_POINTER (i), test_conversation);
     }
+    g_test_add_func ("/http-116/prompts-become-jobs", test_prompts_become_jobs);
+    g_test_add_func ("/http-118/logprobs-of-a-completion", test_logprobs_of_a_completion);
+    g_test_add_func ("/http-123/vectors-are-checked-and-cut", test_vectors_are_checked_and_cut);
     g_test_add_func ("/openai/fields-reach-the-job", test_fields_reach_the_job);
     g_test_add_func ("/openai/seeds-of-choices", test_choices_count_the_seed_up);
     g_test_add_func ("/http-058/role-error", test_the_role_error_is_the_known_sentence);

@@ -227,11 +227,27 @@ openai_chat_init (OpenaiChat *chat)
     };
 }
 
+/* A required call leaves no text that a schema could hold; without calls the schema holds the reply.  What is either, the engine's grammars
+ * cannot say yet: a schema alone would keep the model from its tools without a word. */
+static gboolean
+settle_format_and_tools (OpenaiChat *chat, ApiError *error)
+{
+    if (!chat->tools || !chat->json_schema || g_strcmp0 (chat->tool_choice, "none") == 0)
+        return TRUE;
+    if (g_strcmp0 (chat->tool_choice, "required") != 0)
+        return api_error_set (error, API_NOT_IMPLEMENTED, "response_format",
+                              "\"response_format\" together with tools that may be called is not supported yet: "
+                              "set \"tool_choice\" to none or required.");
+    json_decref (g_steal_pointer (&chat->json_schema));
+    return TRUE;
+}
+
 gboolean
 openai_shared_settle (OpenaiChat *chat, const json_t *body, ApiError *error)
 {
     settle_sampling (&chat->sampling, chat->seed);
-    return (!chat->raw_bias || read_bias (chat, error)) && read_format (chat, body, error);
+    return (!chat->raw_bias || read_bias (chat, error)) && read_format (chat, body, error) &&
+           settle_format_and_tools (chat, error);
 }
 
 gboolean
