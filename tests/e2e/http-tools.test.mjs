@@ -1,7 +1,11 @@
 // http.md 3.12 and 4.4: tools, and who decides whether they are called, with the demo model through the official client.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { startDaemon } from './lib/daemon.mjs';
+import { gguf } from './lib/gguf.mjs';
 import { ask, chat, chatText, client, openaiError, readStream, user } from './lib/http.mjs';
 
 const tool = (name, properties, more) => ({ type: 'function', function: { name, description: `Does ${name}`, parameters: { type: 'object', properties, required: Object.keys(properties) }, ...more } });
@@ -158,4 +162,96 @@ describe('tools with the demo model', () => {
         const messages = [...user('Hello'), { role: 'system', content: 'Be kind.' }, { role: 'assistant', content: 'Hi.' }, { role: 'developer', content: 'Be brief.' }, ...user('Who are you?')];
         assert.equal((await chat(d, ask({ messages }))).status, 200);
     });
+});
+
+/** What a model might say, as the engine tells it; the server's part is to print it. */
+const call = (index, name, pieces) => [
+    { delta: { deltas: [{ call: index, id: `id${index}`, name }], tokens: 1 } },
+    ...pieces.map((args) => ({ delta: { deltas: [{ call: index, args }], tokens: 1 } })),
+];
+const done = { done: { reason: 'call' } };
+const long = ['{"text":"', ...Array.from({ length: 200 }, (_, i) => `w${i} `), '"}'];
+const script = {
+    jobs: [[{ start: {} }, { text: 'ok' }, { done: {} }]],
+    named: {
+        three: [{ start: {} }, { text: 'I look.' }, ...call(0, 'get_weather', ['{"location"', ':"Paris"}']), ...call(1, 'get_time', ['{"city":"R\u00f6m"}']), ...call(2, 'get_weather', ['{}']), done],
+        long: [{ start: {} }, ...call(0, 'send_mail', long), done],
+        endless: [{ start: {} }, ...call(0, 'send_mail', long), { wait_cancel: true }, { done: { reason: 'cancelled' } }],
+        cut: [{ start: {} }, ...call(0, 'get_time', ['{"city":"Ro']), { done: { reason: 'length' } }],
+        broken: [{ start: {} }, { text: '<tool_call>{"name": oops' }, { done: { parse_failed: true } }],
+    },
+};
+
+describe('calls as a scripted engine makes them', () => {
+    let d;
+    const body = (text, more) => ask({ messages: user(text), tools: three, ...more });
+    const pieces = (chunks, index) => chunks.flatMap((c) => c.choices[0].delta.tool_calls ?? []).filter((p) => p.index === index);
+    before(async () => (d = await startDaemon({ fake: script })));
+    after(() => d?.stop());
+
+    test('http-104 http-105 three calls in a stream all arrive, in order, each of its own pieces', async () => {
+        const expected = [['get_weather', { location: 'Paris' }], ['get_time', { city: 'R\u00f6m' }], ['get_weather', {}]];
+        const { chunks, content } = await readStream(await chat(d, body('three', { stream: true })));
+        assert.equal(content, 'I look.');
+        const streamed = expected.map((_, i) => pieces(chunks, i));
+        assert.deepEqual(streamed.map(([opener, ...rest]) => [opener.function.name, JSON.parse(rest.map((p) => p.function.arguments).join(''))]), expected);
+        assert.deepEqual(streamed.map(([opener]) => opener.id), ['id0', 'id1', 'id2']);
+        const order = chunks.flatMap((c) => c.choices[0].delta.tool_calls ?? []).map((p) => p.index);
+        assert.deepEqual(order, [...order].sort());
+        assert.deepEqual([chunks.at(-1).choices[0].delta, chunks.at(-1).choices[0].finish_reason], [{}, 'tool_calls']);
+        const { choices: [whole] } = await client(d).chat.completions.create(body('three'));
+        assert.deepEqual(whole.message.tool_calls.map((c) => [c.function.name, JSON.parse(c.function.arguments)]), expected);
+        const final = await client(d).chat.completions.stream(body('three')).finalChatCompletion();
+        assert.deepEqual(final.choices[0].message.tool_calls.map((c) => c.id), ['id0', 'id1', 'id2']);
+    });
+
+    test('http-103 arguments of 200 tokens arrive in more than 20 chunks, the first long before the last', async () => {
+        const { chunks } = await readStream(await chat(d, body('long', { stream: true })));
+        const [, ...rest] = pieces(chunks, 0);
+        assert.ok(rest.length > 20, `${rest.length}`);
+        assert.equal(rest.map((p) => p.function.arguments).join(''), long.join(''));
+        let seen = 0; // while the call has not ended, and never will
+        for await (const chunk of await client(d).chat.completions.create(body('endless', { stream: true }))) if (chunk.choices[0].delta.tool_calls && ++seen > 20) break;
+        assert.ok(seen > 20);
+    });
+
+    test('a limit inside the arguments is length, with the part that there is', async () => {
+        const { choices: [choice] } = await chatText(d, body('cut'));
+        assert.deepEqual([choice.finish_reason, choice.message.tool_calls[0].function.arguments], ['length', '{"city":"Ro']);
+    });
+
+    test('http-096 broken call text stays in content, tool_calls absent', async () => {
+        const { choices: [choice] } = await chatText(d, body('broken'));
+        assert.deepEqual([choice.message.content, 'tool_calls' in choice.message, choice.finish_reason], ['<tool_call>{"name": oops', false, 'stop']);
+    });
+
+    test('old functions: one function_call, whole and streamed', async () => {
+        const old = ask({ messages: user('cut'), functions: [three[1].function], function_call: 'auto' });
+        const { choices: [choice] } = await chatText(d, old);
+        assert.deepEqual(choice.message.function_call, { name: 'get_time', arguments: '{"city":"Ro' });
+        const { chunks } = await readStream(await chat(d, { ...old, stream: true }));
+        assert.equal(chunks.map((c) => c.choices[0].delta.function_call?.arguments ?? '').join(''), '{"city":"Ro');
+    });
+});
+
+test('http-079 gpt-oss: message.reasoning and delta.reasoning, whatever the setting', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'atelier-')), file = join(folder, 'gpt-oss-mini.gguf');
+    writeFileSync(file, gguf({ 'general.architecture': 'gpt-oss', 'gpt-oss.context_length': 4096 }));
+    try {
+        for (const separateReasoningContentInAPI of [true, false]) {
+            const d = await startDaemon({ models: { 'openai/gpt-oss-mini/gpt-oss-mini.gguf': file }, settings: { developer: { separateReasoningContentInAPI } },
+                fake: { jobs: [[{ start: {} }, { reasoning: 'I think.' }, { text: 'Yes.' }, { done: {} }]] } });
+            try {
+                const { data: [{ id: model }] } = await client(d).models.list();
+                const { choices: [{ message }] } = await chatText(d, ask({ model }));
+                assert.deepEqual([message.reasoning, message.content, 'reasoning_content' in message], ['I think.', 'Yes.', false]);
+                const { chunks, content } = await readStream(await chat(d, ask({ model, stream: true })));
+                assert.deepEqual([chunks.map((c) => c.choices[0].delta.reasoning ?? '').join(''), content], ['I think.', 'Yes.']);
+            } finally {
+                await d.stop();
+            }
+        }
+    } finally {
+        rmSync(folder, { recursive: true });
+    }
 });
