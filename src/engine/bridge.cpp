@@ -5,6 +5,7 @@
  * "Trap n" is the list in engine.md 2: places where common aborts, loses its message or is weaker than it looks. */
 #include "engine/bridge.h"
 
+#include "chat-auto-parser.h"
 #include "chat.h"
 #include "common.h"
 #include "fit.h"
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <list>
 #include <mutex>
 #include <sys/random.h>
 
@@ -30,7 +32,9 @@ enum : size_t {
     MAX_DEPTH = 200,        /* of brackets in what recursive parsers will read */
     MAX_REPLY_DEPTH = 1000, /* likewise, in a reply */
     MAX_BIASES = 4096,
-    PATIENCE_BYTES = 256, /* so much reply may fail to parse before it is given up as plain text */
+    MAX_LEARNT = 16,             /* formats that a chat remembers */
+    MAX_LEARNT_BYTES = 1u << 20, /* of a key and its format, to be remembered */
+    PATIENCE_BYTES = 256,        /* so much reply may fail to parse before it is given up as plain text */
 };
 
 /* ---- errors ---------------------------------------------------------------------------------------------------------------- */
@@ -225,11 +229,20 @@ peek_text (const json &object, const char *key, const char *fallback)
 
 /* ---- chat: the templates of one model ------------------------------------------------------------------------------------- */
 
+/* What common has learnt of a template for one set of tools, schema, choices: all but the prompt. */
+struct Learnt {
+    std::string key;
+    common_chat_params params;
+};
+
 struct LbChat {
     const llama_model *model;
     common_chat_templates_ptr templates; /* NULL: the model's own does not parse */
     std::string template_error;
-    size_t longest_piece; /* bytes of the vocabulary's longest token: what a text has at least in tokens */
+    bool learns = false; /* the reply format is learnt by rendering probes, which is slow, so @learnt remembers */
+    mutable std::mutex lock;
+    mutable std::list<Learnt> learnt; /* the last used first */
+    size_t longest_piece;             /* bytes of the vocabulary's longest token: what a text has at least in tokens */
 };
 
 static void
@@ -302,6 +315,23 @@ info_of (const common_chat_templates *templates)
     return copy_text (info.dump_safe ());
 }
 
+/* False where common has a parser of its own for the template: that one may change messages as it renders them. */
+static bool
+is_learnt (const common_chat_templates *templates)
+{
+    try {
+        const std::string source = common_chat_templates_source (templates);
+        if (!common_chat_templates_source (templates, "tool_use")
+                 .empty ()) /* a second template: leave the choice to common */
+            return false;
+        autoparser::generation_params probe;
+        probe.messages = json::parse (R"([{"role":"user","content":"Hello"}])");
+        return !common_chat_try_specialized_template (common_chat_template (source, "", ""), source, probe);
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
 LbChat *
 lb_chat_new (const llama_model *model, const char *template_text, char **err)
 {
@@ -315,6 +345,7 @@ lb_chat_new (const llama_model *model, const char *template_text, char **err)
                 throw;
             chat->template_error = failure.what ();
         }
+        chat->learns = chat->templates && is_learnt (chat->templates.get ());
         const llama_vocab *vocab = llama_model_get_vocab (model);
         chat->longest_piece = 1;
         for (llama_token id = 0; id < llama_vocab_n_tokens (vocab); id++) {
@@ -423,8 +454,8 @@ struct LbTurn {
     bool plain; /* no format to parse, or given up: content as it comes */
     bool parse_failed;
     common_chat_parser_params parser;
-    std::vector<std::string> holds,
-        thinking_ends; /* marks of which a beginning may be held back; marks that end reasoning */
+    std::vector<std::string> openers, thinking_ends; /* marks that open a call, that end reasoning */
+    std::vector<std::string> holds;                  /* marks of which a beginning may be held back */
     Utf8Gate utf8;
     std::string reply;
     size_t parsed;        /* bytes of @reply that were understood last */
@@ -667,18 +698,71 @@ blame_schemas (const common_chat_templates_inputs &inputs)
         check (tool.parameters, "the parameters of tool \"" + tool.name + "\"");
 }
 
+/* Tools, schema, choices, and the mark that the prompt ends with: what a learnt format depends on. */
+static std::string
+learnt_key (const common_chat_templates_inputs &inputs, const std::string &generation_prompt)
+{
+    json key = json::array ();
+    for (const common_chat_tool &tool : inputs.tools)
+        for (const std::string *text : { &tool.name, &tool.description, &tool.parameters })
+            key.push_back (*text);
+    for (const auto &[name, value] : inputs.chat_template_kwargs) {
+        key.push_back (name);
+        key.push_back (value);
+    }
+    key.push_back (inputs.json_schema);
+    key.push_back (generation_prompt);
+    key.push_back ((int) inputs.tools.size ());
+    key.push_back ((int) inputs.tool_choice);
+    key.push_back (inputs.parallel_tool_calls);
+    key.push_back (inputs.enable_thinking);
+    return key.dump_safe ();
+}
+
+/* Applies a template, learning its format only when these tools and choices are new to @chat; NULL remembers nothing. */
 static common_chat_params
-apply_template (const common_chat_templates *templates, common_chat_templates_inputs &inputs)
+apply_once (const LbChat *chat, const common_chat_templates *templates, const common_chat_templates_inputs &inputs)
+{
+    if (!chat || !chat->learns || inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE)
+        return common_chat_templates_apply (templates, inputs);
+    common_chat_templates_inputs bare = inputs;
+    bare.force_pure_content = true; /* renders the same and learns nothing */
+    const common_chat_params rendered = common_chat_templates_apply (templates, bare);
+    const std::string key = learnt_key (inputs, rendered.generation_prompt);
+    {
+        std::lock_guard<std::mutex> hold (chat->lock);
+        for (auto it = chat->learnt.begin (); it != chat->learnt.end (); ++it)
+            if (it->key == key) {
+                chat->learnt.splice (chat->learnt.begin (), chat->learnt, it);
+                common_chat_params known = it->params;
+                known.prompt = rendered.prompt;
+                return known;
+            }
+    }
+    const common_chat_params fresh = common_chat_templates_apply (templates, inputs);
+    if (key.size () + fresh.grammar.size () + fresh.parser.size () <= MAX_LEARNT_BYTES) {
+        Learnt entry = { key, fresh };
+        entry.params.prompt.clear ();
+        std::lock_guard<std::mutex> hold (chat->lock);
+        chat->learnt.push_front (std::move (entry));
+        if (chat->learnt.size () > MAX_LEARNT)
+            chat->learnt.pop_back ();
+    }
+    return fresh;
+}
+
+static common_chat_params
+apply_template (const LbChat *chat, const common_chat_templates *templates, common_chat_templates_inputs &inputs)
 {
     std::string reason;
     try {
-        return common_chat_templates_apply (templates, inputs);
+        return apply_once (chat, templates, inputs);
     } catch (const std::exception &e) {
         reason = e.what ();
     }
     if (gather_system (inputs.messages)) {
         try {
-            return common_chat_templates_apply (templates, inputs);
+            return apply_once (chat, templates, inputs);
         } catch (const std::exception &) {
         }
     }
@@ -716,12 +800,13 @@ prepare_messages (const LbChat *chat, const json &request)
     const common_chat_templates *templates = own ? own.get () : chat->templates.get ();
     if (!templates)
         throw Failure ("template", chat->template_error);
-    done.chat = apply_template (templates, inputs);
+    const LbChat *memory = own ? nullptr : chat;
+    done.chat = apply_template (memory, templates, inputs);
     if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_NONE && !inputs.tools.empty ()) {
         common_chat_templates_inputs with_calls = inputs;
         with_calls.tool_choice = COMMON_CHAT_TOOL_CHOICE_AUTO;
         with_calls.json_schema.clear ();
-        for (const common_grammar_trigger &trigger : apply_template (templates, with_calls).grammar_triggers)
+        for (const common_grammar_trigger &trigger : apply_template (memory, templates, with_calls).grammar_triggers)
             if (trigger.type == COMMON_GRAMMAR_TRIGGER_TYPE_WORD)
                 done.openers.push_back (trigger.value);
     }
@@ -1049,7 +1134,8 @@ prepare_parser (LbTurn *turn, const Prepared &done, bool continues)
         turn->parser.parser.load (done.chat.parser);
     for (const common_grammar_trigger &trigger : done.chat.grammar_triggers)
         if (trigger.type == COMMON_GRAMMAR_TRIGGER_TYPE_WORD)
-            turn->holds.push_back (trigger.value);
+            turn->openers.push_back (trigger.value);
+    turn->holds = turn->openers;
     turn->thinking_ends = done.chat.thinking_end_tags;
     turn->holds.insert (turn->holds.end (), turn->thinking_ends.begin (), turn->thinking_ends.end ());
     turn->holds.push_back (done.chat.thinking_start_tag);
@@ -1060,7 +1146,7 @@ prepare_parser (LbTurn *turn, const Prepared &done, bool continues)
     }
     std::sort (turn->preserved.begin (), turn->preserved.end ());
     turn->preserved.erase (std::unique (turn->preserved.begin (), turn->preserved.end ()), turn->preserved.end ());
-    if (continues) /* the beginning that the prompt holds is no delta */
+    if (continues || ends_in_reasoning (done.chat)) /* the beginning that the prompt holds is no delta */
         turn->sent = common_chat_parse ("", true, turn->parser);
 }
 
@@ -1337,14 +1423,31 @@ release_held (LbTurn *turn, json &deltas)
         }
 }
 
+/* The reply has ended behind the mark that opens a call, and before there was a call: it is text after all. */
+static void
+release_unfinished_call (LbTurn *turn, json &deltas)
+{
+    const std::string rest = turn->reply.substr (consumed (turn));
+    size_t begin = std::string::npos;
+    for (const std::string &opener : turn->openers)
+        if (!opener.empty ())
+            begin = std::min (begin, rest.find (opener));
+    if (begin == std::string::npos)
+        return;
+    turn->parse_failed = true;
+    send_text (turn, deltas, "content", turn->sent.content, turn->sent.content + rest.substr (begin));
+}
+
 static void
 parse_reply (LbTurn *turn, json &deltas, bool last)
 {
     common_chat_msg now;
     if (understand (turn, turn->reply.size (), now)) {
         deliver (turn, deltas, now, turn->reply.size (), last);
-        if (last)
+        if (last) {
             release_held (turn, deltas);
+            release_unfinished_call (turn, deltas);
+        }
     } else if (last || turn->reply.size () - turn->parsed > PATIENCE_BYTES) {
         give_up (turn, deltas);
     }
