@@ -169,7 +169,7 @@ measure (Engine *g, double ms, gint64 now)
     g->n_decode++;
     g->n_tokens_decoded += g->batch.n_tokens;
     threads_computed (g->threads);
-    plan_note (&g->rates, g->n_prompt_rows, ms);
+    plan_note (&g->rates, g->n_prompt_rows, g->batch.n_tokens, ms);
     if (g->n_prompt_rows == 0)
         threads_note (g->threads, g->n_stream_rows, ms, now);
 }

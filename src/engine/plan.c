@@ -53,17 +53,25 @@ plan_chunk (guint n_streams, guint target_ms, PlanRates rates, guint n_ubatch, g
     const double few = rates.few * target_ms / 1000, many = rates.many * target_ms / 1000;
     if (n_ubatch < PLAN_TILE)
         return CLAMP (few, PLAN_CHUNK_MIN, MAX (n_ubatch, PLAN_CHUNK_MIN));
-    if (rates.many == 0)
-        return PLAN_TILE;
-    return many >= PLAN_TILE ? MIN (many, n_ubatch) : CLAMP (few, PLAN_CHUNK_MIN, PLAN_TILE - 1);
+    if (rates.many > 0 && many < PLAN_TILE) {
+        /* Even one tile takes too long.  Fewer rows are worth it only where they are done sooner: over a long context they take longer. */
+        const gboolean unknown = rates.few == 0;
+        if (unknown || PLAN_CHUNK_MIN / rates.few < 0.75 * PLAN_TILE / rates.many)
+            return CLAMP (unknown ? many : few, PLAN_CHUNK_MIN, PLAN_TILE - 1);
+    }
+    /* Whole tiles, the streams' rows among them: one row more would cost a tile more. */
+    guint tiles = CLAMP (many / PLAN_TILE, 1.0, n_ubatch / PLAN_TILE);
+    while (tiles * PLAN_TILE < n_streams + PLAN_CHUNK_MIN)
+        tiles++;
+    return tiles * PLAN_TILE - n_streams;
 }
 
 void
-plan_note (PlanRates *rates, guint n_tokens, double ms)
+plan_note (PlanRates *rates, guint n_prompt, guint n_rows, double ms)
 {
-    if (n_tokens < PLAN_CHUNK_MIN || ms <= 0)
+    if (n_prompt < PLAN_CHUNK_MIN || ms <= 0)
         return; /* the end of a prompt, mostly what a batch costs anyway */
-    double *rate = n_tokens < PLAN_TILE ? &rates->few : &rates->many;
-    const double fresh = n_tokens * 1000.0 / ms;
+    double *rate = n_rows < PLAN_TILE ? &rates->few : &rates->many;
+    const double fresh = n_prompt * 1000.0 / ms;
     *rate = *rate > 0 ? (*rate + fresh) / 2 : fresh;
 }

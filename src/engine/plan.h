@@ -27,15 +27,16 @@ guint plan_batch (const PlanSeq *seqs, guint n_seqs, PlanLimits limits, PlanPart
 
 #define PLAN_CHUNK_MIN 32
 #define PLAN_TILE \
-    64 /* rows from which on the library's attention works in tiles: below, a row may cost many times as much */
+    64 /* rows that the library's attention computes at once: fewer do not share work, one more costs a tile more */
 
-/* Prompt tokens a second, measured in batches with fewer than PLAN_TILE of them, and in others; 0: not measured yet. */
+/* Prompt tokens a second, measured in batches of fewer than PLAN_TILE rows, and in others; 0: not measured yet. */
 typedef struct {
     double few, many;
 } PlanRates;
 
-/* How many prompt tokens a batch may have.  Without streams @n_batch.  While somebody streams, what is computed in @target_ms, up to
- * @n_ubatch; a tile if that fits the time (or nothing is known), else what does, but at least PLAN_CHUNK_MIN. */
+/* How many prompt tokens a batch may have.  Without streams @n_batch.  While @n_streams of them stream, one row each: what is computed in
+ * @target_ms, in whole tiles of which the streams' rows are a part, at least one tile and about @n_ubatch at most; less than a tile,
+ * but at least PLAN_CHUNK_MIN, where even one takes too long and fewer rows are done sooner. */
 guint plan_chunk (guint n_streams, guint target_ms, PlanRates rates, guint n_ubatch, guint n_batch);
-/* Keeps @rates up to date: @n_tokens of prompts were in a batch that took @ms. */
-void plan_note (PlanRates *rates, guint n_tokens, double ms);
+/* Keeps @rates up to date: @n_prompt tokens of prompts were in a batch of @n_rows that took @ms. */
+void plan_note (PlanRates *rates, guint n_prompt, guint n_rows, double ms);

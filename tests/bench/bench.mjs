@@ -202,7 +202,7 @@ const benches = {
             await d.lms(['load', 'random', '-y']);
             let long;
             const running = await stream(d.baseUrl, { messages: user('go'), max_tokens: 400, seed: 1 }, (times) => {
-                if (times.length === 20) long = stream(d.baseUrl, { messages: user(words(1300)), max_tokens: 1 });
+                if (times.length === 20) long = stream(d.baseUrl, { messages: user(words(860)), max_tokens: 1 });
                 return !long?.over;
             });
             const { usage, first } = await long;

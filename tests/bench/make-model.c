@@ -2,7 +2,7 @@
  *
  *   make-model VOCAB.gguf OUT.gguf LAYERS WIDTH HEADS KV_HEADS FEED_FORWARD CONTEXT
  *
- * llama architecture, tied embeddings, weights in Q8_0 (norms in F32), a ChatML template.  The same arguments give the same file: the
+ * llama architecture, tied embeddings, weights in Q4_K (norms in F32), a ChatML template.  The same arguments give the same file: the
  * numbers come from a fixed generator. */
 #include <ggml.h>
 #include <ggml-backend.h>
@@ -72,7 +72,7 @@ main (int argc, char **argv)
     gguf_set_kv (gguf, vocab);
     gguf_set_val_str (gguf, "general.architecture", "llama");
     gguf_set_val_str (gguf, "general.name", "Random");
-    gguf_set_val_u32 (gguf, "general.file_type", 7);
+    gguf_set_val_u32 (gguf, "general.file_type", 14);
     gguf_set_val_u32 (gguf, "llama.block_count", layers);
     gguf_set_val_u32 (gguf, "llama.context_length", atoi (argv[8]));
     gguf_set_val_u32 (gguf, "llama.embedding_length", width);
@@ -84,7 +84,7 @@ main (int argc, char **argv)
     gguf_set_val_str (gguf, "tokenizer.chat_template", chatml);
 
     const int kv_width = width / heads * kv_heads;
-    add_tensor (gguf, "token_embd.weight", width, n_vocab, GGML_TYPE_Q8_0);
+    add_tensor (gguf, "token_embd.weight", width, n_vocab, GGML_TYPE_Q4_K);
     add_tensor (gguf, "output_norm.weight", width, 0, GGML_TYPE_F32);
     for (int i = 0; i < layers; i++) {
         const struct {
@@ -98,7 +98,7 @@ main (int argc, char **argv)
         for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
             char name[64];
             snprintf (name, sizeof name, "blk.%d.%s.weight", i, parts[k].name);
-            add_tensor (gguf, name, parts[k].columns, parts[k].rows, parts[k].rows ? GGML_TYPE_Q8_0 : GGML_TYPE_F32);
+            add_tensor (gguf, name, parts[k].columns, parts[k].rows, parts[k].rows ? GGML_TYPE_Q4_K : GGML_TYPE_F32);
         }
     }
     if (!gguf_write_to_file (gguf, argv[2], false)) {

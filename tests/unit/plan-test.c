@@ -143,18 +143,24 @@ chunk_by_time (void)
         guint n_ubatch, n_batch, expected;
     } rows[] = {
         { 0, 250, { 100, 400 }, 512, 2048, 2048 }, /* nobody streams: no limit */
-        { 1, 250, { 100, 400 }, 512, 2048, 100 },  /* a quarter of a second at 400 a second */
-        { 8, 250, { 100, 400 }, 512, 2048, 100 },  /* whoever streams */
-        { 1, 250, { 0, 0 }, 512, 2048, 64 },       /* not measured yet */
-        { 1, 250, { 40, 0 }, 512, 2048, 64 },      /* a tile may be quicker than few rows were */
-        { 1, 250, { 40, 256 }, 512, 2048, 64 },    /* just a tile */
-        { 1, 250, { 200, 255 }, 512, 2048, 50 },   /* not a tile: what fits */
-        { 1, 250, { 900, 255 }, 512, 2048, 63 },   /* and less than a tile */
-        { 1, 250, { 10, 20 }, 512, 2048, 32 },     /* never less than 32 */
-        { 1, 250, { 0, 20 }, 512, 2048, 32 },
-        { 1, 250, { 100, 1e9 }, 512, 2048, 512 }, /* never more than is computed at once */
-        { 1, 60000, { 100, 1e300 }, 512, 2048, 512 },
-        { 1, 50, { 100, 4000 }, 512, 2048, 200 },
+        { 1,
+          250,
+          { 100, 400 },
+          512,
+          2048,
+          63 }, /* a quarter of a second at 400 a second: one tile, the stream's row in it */
+        { 8, 250, { 100, 800 }, 512, 2048, 184 }, /* three tiles, eight streams */
+        { 1, 250, { 0, 0 }, 512, 2048, 63 },      /* not measured yet */
+        { 1, 250, { 40, 0 }, 512, 2048, 63 },
+        { 40, 250, { 40, 0 }, 512, 2048, 88 },    /* many streams: still 32 rows for prompts, and whole tiles */
+        { 1, 250, { 200, 255 }, 512, 2048, 50 },  /* not a tile: what fits, where that is sooner */
+        { 1, 250, { 900, 255 }, 512, 2048, 63 },  /* and less than a tile */
+        { 1, 250, { 40, 200 }, 512, 2048, 63 },   /* a tile takes 320 ms, 32 rows would take 800 */
+        { 1, 250, { 19, 20 }, 512, 2048, 32 },    /* a slow model: 1.7 s instead of 3.2 */
+        { 1, 250, { 0, 20 }, 512, 2048, 32 },     /* worth a try */
+        { 1, 250, { 100, 1e9 }, 512, 2048, 511 }, /* never more than is computed at once */
+        { 1, 60000, { 100, 1e300 }, 512, 2048, 511 },
+        { 1, 50, { 100, 4000 }, 512, 2048, 191 },
         { 1, 250, { 100, 400 }, 16, 2048, 32 },
         { 1, 250, { 150, 400 }, 48, 2048, 37 }, /* micro-batches smaller than a tile */
     };
@@ -164,7 +170,7 @@ chunk_by_time (void)
             rows[i].expected);
 }
 
-/* A machine on which 32 rows take as long as 200: the chunk must not stay at 32. */
+/* A machine on which 32 rows take as long as 200: the chunk must not stay at 32.  200 a quarter second is three tiles. */
 static void
 few_rows_are_no_trap (void)
 {
@@ -172,24 +178,24 @@ few_rows_are_no_trap (void)
     guint chunk = 0;
     for (guint i = 0; i < 20; i++) {
         chunk = plan_chunk (1, 250, rates, 512, 2048);
-        plan_note (&rates, chunk, chunk < PLAN_TILE ? 250 : chunk * 1.25);
+        plan_note (&rates, chunk, chunk + 1, chunk + 1 < PLAN_TILE ? 250 : chunk * 1.25);
     }
-    g_assert_cmpuint (chunk, ==, 200);
+    g_assert_cmpuint (chunk, ==, 3 * PLAN_TILE - 1);
 }
 
 static void
 rates_follow_the_context (void)
 {
     PlanRates rates = { 0 };
-    plan_note (&rates, 512, 512);
+    plan_note (&rates, 512, 512, 512);
     g_assert_cmpfloat (rates.many, ==, 1000);
-    plan_note (&rates, 100, 400);
+    plan_note (&rates, 100, 100, 400);
     g_assert_cmpfloat (rates.many, ==, 625);
-    plan_note (&rates, 31, 1); /* says nothing */
-    plan_note (&rates, 64, 0);
+    plan_note (&rates, 31, 31, 1); /* says nothing */
+    plan_note (&rates, 64, 64, 0);
     g_assert_cmpfloat (rates.many, ==, 625);
     g_assert_cmpfloat (rates.few, ==, 0);
-    plan_note (&rates, 63, 630);
+    plan_note (&rates, 63, 63, 630);
     g_assert_cmpfloat (rates.few, ==, 100);
 }
 
