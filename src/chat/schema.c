@@ -19,6 +19,8 @@
 
 #define MAX_NODES  4096
 #define MAX_DEPTH  64
+#define MAX_LIST   2048 /* elements or members of one list or object of the schema */
+#define MAX_VALUES 16384
 #define MAX_REPEAT 2000            /* llama.cpp's limit for one repetition */
 #define MAX_INT    999999999999999 /* 15 digits: what the converter's integers have */
 
@@ -932,6 +934,24 @@ decref (gpointer value)
     json_decref (value);
 }
 
+/* Lists are compared each with each, so neither one nor all of them may be long: this runs on the daemon's loop. */
+static gboolean
+is_small (const json_t *value, gsize *n_values)
+{
+    gsize n = json_array_size (value) + json_object_size (value), i;
+    const char *key;
+    json_t *member;
+    if (n > MAX_LIST || (*n_values += n) > MAX_VALUES)
+        return FALSE;
+    json_array_foreach (value, i, member)
+        if (!is_small (member, n_values))
+            return FALSE;
+    json_object_foreach ((json_t *) value, key, member)
+        if (!is_small (member, n_values))
+            return FALSE;
+    return TRUE;
+}
+
 json_t *
 chat_schema_prepare (const json_t *schema, const char *param, char **where, GError **error)
 {
@@ -943,7 +963,13 @@ chat_schema_prepare (const json_t *schema, const char *param, char **where, GErr
     Pass pass = { .root = schema, .defs = defs, .names = names, .kept = kept, .where = &place, .error = &problem };
     g_autoptr (GArray) terms = terms_new ();
     terms_add (terms, schema, "%s:", param);
-    g_autoptr (json_t) printed = print_terms (&pass, terms);
+    g_autofree char *root = g_strdup_printf ("%s:", param);
+    gsize n_values = 0;
+    g_autoptr (json_t) printed =
+        is_small (schema, &n_values)
+            ? print_terms (&pass, terms)
+            : refuse (&pass, CHAT_FAIL_INVALID, root, NULL,
+                      "the schema is too large: more than %d values, or %d in one list", MAX_VALUES, MAX_LIST);
     if (printed && !schema_check_whole (printed, defs, &problem))
         place = g_strdup_printf ("%s:", param);
     if (problem) {

@@ -14,5 +14,5 @@
  * NULL for what cannot be enforced, does not end, leads nowhere, or that no value meets: a sentence in @error (CHAT_ERROR, CHAT_FAIL_INVALID) and
  * in @where the path of the keyword below @param, "response_format.json_schema.schema.properties.age.multipleOf"; the caller frees it.
  *
- * Ceilings: 64 levels, 4096 nodes after references and allOf are written out. */
+ * Ceilings: 64 levels, 4096 nodes after references and allOf are written out; as it comes, 16384 values and 2048 in one list. */
 json_t *chat_schema_prepare (const json_t *schema, const char *param, char **where, GError **error);

@@ -77,6 +77,14 @@ describe('structured output of the demo model', () => {
             }
     });
 
+    test('schemas that are too large are refused, and keep nobody waiting', async () => {
+        const many = Array.from({ length: 400000 }, (_, i) => `v${i}`);
+        for (const schema of [{ enum: many }, { type: 'object', required: many }, { type: 'object', properties: Object.fromEntries(many.map((name) => [name, {}])) }]) {
+            const error = await openaiError(await chat(d, ask({ response_format: format(schema) })));
+            assert.deepEqual([error.status, error.param], [400, 'response_format.json_schema.schema'], error.message);
+        }
+    });
+
     test('http-070 json_schema with a reasoning model: reasoning is free text, content validates', async () => {
         const schema = { type: 'object', properties: { sum: { type: 'integer', minimum: 0, maximum: 99 } }, required: ['sum'], additionalProperties: false };
         const { choices: [{ message }] } = await chatText(d, ask({ messages: user('What is 12 + 30? /think'), max_tokens: 400, response_format: format(schema) }));
