@@ -6,6 +6,7 @@
 #include "engine/bridge.h"
 
 #include "chat-auto-parser.h"
+#include "chat-peg-parser.h"
 #include "chat.h"
 #include "common.h"
 #include "fit.h"
@@ -239,7 +240,8 @@ struct LbChat {
     const llama_model *model;
     common_chat_templates_ptr templates; /* NULL: the model's own does not parse */
     std::string template_error;
-    bool learns = false; /* the reply format is learnt by rendering probes, which is slow, so @learnt remembers */
+    bool toolless = false; /* the template has no notion of tools: calls go by the default format */
+    bool learns = false;   /* the reply format is learnt by rendering probes, which is slow, so @learnt remembers */
     mutable std::mutex lock;
     mutable std::list<Learnt> learnt; /* the last used first */
     size_t longest_piece;             /* bytes of the vocabulary's longest token: what a text has at least in tokens */
@@ -332,6 +334,24 @@ is_learnt (const common_chat_templates *templates)
     }
 }
 
+/* Trap 3: such a template gives no grammar even where a call is required. */
+static bool
+is_toolless (const common_chat_templates *templates)
+{
+    try {
+        common_chat_msg message;
+        message.role = "user";
+        message.content = "Hello";
+        common_chat_templates_inputs probe;
+        probe.messages = { message };
+        probe.tools = { { "probe", "a probe", R"({"type":"object","properties":{}})" } };
+        probe.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+        return common_chat_templates_apply (templates, probe).grammar.empty ();
+    } catch (const std::exception &) {
+        return false; /* the request will say why */
+    }
+}
+
 LbChat *
 lb_chat_new (const llama_model *model, const char *template_text, char **err)
 {
@@ -345,6 +365,7 @@ lb_chat_new (const llama_model *model, const char *template_text, char **err)
                 throw;
             chat->template_error = failure.what ();
         }
+        chat->toolless = chat->templates && is_toolless (chat->templates.get ());
         chat->learns = chat->templates && is_learnt (chat->templates.get ());
         const llama_vocab *vocab = llama_model_get_vocab (model);
         chat->longest_piece = 1;
@@ -772,6 +793,109 @@ apply_template (const LbChat *chat, const common_chat_templates *templates, comm
     throw Failure ("template", "the chat template fails on these messages: " + reason);
 }
 
+/* ---- turn: the default format of calls, for templates without a notion of tools (http.md 3.12) --------------------------------- */
+
+static const char CALL_OPEN[] = "[TOOL_REQUEST]", CALL_CLOSE[] = "[END_TOOL_REQUEST]";
+
+static std::string
+default_tools_text (const common_chat_templates_inputs &inputs)
+{
+    std::string text = "You have access to these tools:\n";
+    for (const common_chat_tool &tool : inputs.tools) {
+        json line = json::object ();
+        line["name"] = tool.name;
+        line["description"] = tool.description;
+        line["parameters"] = json::parse (tool.parameters);
+        text += line.dump_safe () + "\n";
+    }
+    return text + "To call a tool, write " + CALL_OPEN + "{\"name\": the tool's name, \"arguments\": an object}" +
+           CALL_CLOSE + " and nothing behind it; its result comes as the next message.";
+}
+
+/* Calls in the history become text of the assistant, results text of the user, and the tools are told in the system message.  Results
+ * in a row, and a user's message behind them, are one message, for templates in which the roles must alternate. */
+static void
+write_default_history (common_chat_templates_inputs &inputs)
+{
+    std::vector<common_chat_msg> messages;
+    bool gathering = false;
+    for (common_chat_msg message : inputs.messages) {
+        for (const common_chat_tool_call &call : message.tool_calls) {
+            message.content += (message.content.empty () ? "" : "\n") + std::string (CALL_OPEN) +
+                               "{\"name\": " + json::make (call.name).dump_safe () +
+                               ", \"arguments\": " + call.arguments + "}" + CALL_CLOSE;
+        }
+        message.tool_calls.clear ();
+        const bool result = message.role == "tool";
+        if (result) {
+            message.role = "user";
+            message.tool_name.clear ();
+            message.tool_call_id.clear ();
+        }
+        if (gathering && message.role == "user")
+            messages.back ().content += "\n" + message.content;
+        else
+            messages.push_back (message);
+        gathering = result;
+    }
+    const std::string text = default_tools_text (inputs);
+    if (messages.front ().role == "system") {
+        messages.front ().content += "\n\n" + text;
+    } else {
+        common_chat_msg system;
+        system.role = "system";
+        system.content = text;
+        messages.insert (messages.begin (), system);
+    }
+    inputs.messages = messages;
+}
+
+/* The parser of replies in the default format and, from it, the grammar. */
+static void
+write_default_format (const common_chat_templates_inputs &inputs, common_chat_params &params)
+{
+    const bool required = inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+    const std::string &start = params.thinking_start_tag, &prompt = params.generation_prompt;
+    const std::string end = params.thinking_end_tags.empty () ? "" : params.thinking_end_tags.front ();
+    const size_t begun = start.empty () ? std::string::npos : prompt.rfind (start);
+    const bool closed = begun != std::string::npos && !end.empty () && prompt.find (end, begun) != std::string::npos;
+    const json tools = common_chat_tools_to_json_oaicompat (inputs.tools);
+
+    const common_peg_arena parser = build_chat_peg_parser ([&] (common_chat_peg_builder &p) {
+        auto head = p.literal (closed ? prompt : prompt.substr (0, begun));
+        if (!closed && !start.empty () && !end.empty ())
+            head = head + p.optional (p.literal (start) + p.space () + p.reasoning (p.until (end)) + p.literal (end)) +
+                   p.space ();
+        const auto call = p.standard_json_tools (CALL_OPEN, CALL_CLOSE, tools, false, true);
+        const auto calls = inputs.parallel_tool_calls ? call + p.zero_or_more (p.space () + call) : call;
+        if (required)
+            return head + calls + p.space () + p.end ();
+        return head + p.content (p.until (CALL_OPEN)) + p.optional (calls) + p.space () + p.end ();
+    });
+    params.format = COMMON_CHAT_FORMAT_PEG_NATIVE;
+    params.parser = parser.save ();
+    params.grammar_lazy = !required;
+    params.grammar = build_grammar (
+        [&] (const common_grammar_builder &builder) { parser.build_grammar (builder, params.grammar_lazy); });
+    params.grammar_triggers.clear ();
+    if (!required)
+        params.grammar_triggers.push_back ({ COMMON_GRAMMAR_TRIGGER_TYPE_WORD, CALL_OPEN });
+}
+
+static common_chat_params
+apply_default_format (const LbChat *memory, const common_chat_templates *templates,
+                      const common_chat_templates_inputs &given)
+{
+    common_chat_templates_inputs inputs = given;
+    write_default_history (inputs);
+    inputs.tools.clear ();
+    inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_AUTO;
+    common_chat_params params = apply_template (memory, templates, inputs);
+    if (given.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE && given.json_schema.empty ())
+        write_default_format (given, params);
+    return params;
+}
+
 static Prepared
 prepare_messages (const LbChat *chat, const json &request)
 {
@@ -801,8 +925,12 @@ prepare_messages (const LbChat *chat, const json &request)
     if (!templates)
         throw Failure ("template", chat->template_error);
     const LbChat *memory = own ? nullptr : chat;
-    done.chat = apply_template (memory, templates, inputs);
-    if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_NONE && !inputs.tools.empty ()) {
+    const bool by_default = !inputs.tools.empty () && (own ? is_toolless (templates) : chat->toolless);
+    done.chat =
+        by_default ? apply_default_format (memory, templates, inputs) : apply_template (memory, templates, inputs);
+    if (by_default && inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_NONE)
+        done.openers.push_back (CALL_OPEN);
+    else if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_NONE && !inputs.tools.empty ()) {
         common_chat_templates_inputs with_calls = inputs;
         with_calls.tool_choice = COMMON_CHAT_TOOL_CHOICE_AUTO;
         with_calls.json_schema.clear ();

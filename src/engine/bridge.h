@@ -72,7 +72,7 @@ struct gguf_context *lb_gguf_open (FILE *file, char **err);
  *   "tools"               OpenAI's form: [{"type":"function","function":{"name","description","parameters"}}..]
  *   "tool_choice"         "auto" (default) | "none" | "required" | {"type":"function","function":{"name"}}: only that tool, required.
  *                         none keeps the tools in the prompt and bans the token that opens a call, where there is one.
- *                         Fails ("template") where required cannot be enforced: templates without a notion of tools (trap 3)
+ *                         A template without a notion of tools (trap 3) gets the default format of http.md 3.12
  *   "parallel_tool_calls" bool, default true; false is not in every grammar: end the job when call 1 begins (trap 4)
  *   "enable_thinking"     bool; absent: the template's habit
  *   "template_kwargs"     object: further variables of the template, e.g. {"reasoning_effort":"high"}
