@@ -42,7 +42,7 @@ describe('one daemon, CORS off', () => {
 
     test('families still to come answer 501 in their own form, and are not tried again', async () => {
         for (const [path, check] of [
-            ['/v1/embeddings', (b) => assert.equal(b.error.code, 'not_implemented')],
+            ['/v1/responses', (b) => assert.equal(b.error.code, 'not_implemented')],
             ['/v1/messages', (b) => assert.equal(b.error.type, 'api_error')],
             ['/api/v0/completions', (b) => assert.equal(b.error.code, 'not_implemented')],
             ['/api/v1/chat', (b) => assert.equal(b.error.type, 'not_implemented')],
